@@ -1,0 +1,1 @@
+"""The database: drivers, pool, schema and what is kept in it."""

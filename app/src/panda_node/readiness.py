@@ -1,0 +1,103 @@
+"""Whether this node should be given work: its state, its database and its schema."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from panda_node import log_files, node_state
+from panda_node.db import version
+from panda_node.db.pool import Database
+from panda_node.errors import DatabaseUnreachableError, SchemaMismatchError
+from panda_node.timed import TimedCall
+
+TIME_LIMIT = 2.0
+"""Seconds within which the database has to answer."""
+CACHE_SECONDS = 1.0
+"""An answer of the database serves all probes for so long."""
+
+_log = log_files.get(log_files.POOL)
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Ready if there is no reason against it. Reasons are public: they name no host and no account."""
+
+    state: str
+    reasons: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        return not self.reasons
+
+
+class ReadinessCheck:
+    """Asks the database at most once per CACHE_SECONDS, and never waits longer than TIME_LIMIT for it.
+
+    While one question hangs no other is asked, so that a dead database costs a process one thread, not one per probe.
+    """
+
+    def __init__(self, database: Database, state_file: Path) -> None:
+        self._database = database
+        self._state_file = state_file
+        self._lock = Lock()
+        self._call: TimedCall[None] | None = None
+        self._asked = 0.0
+        self._last_reason: str | None = None
+
+    def __call__(self) -> Readiness:
+        state = node_state.read(self._state_file)
+        reasons = []
+        if state == node_state.UNKNOWN:
+            reasons.append(
+                f"node state is unknown: the state file is missing or not one of {', '.join(node_state.STATES)}"
+            )
+        elif state != node_state.PRODUCTION:
+            reasons.append(f"node state is {state}")
+        if reason := self._database_reason():
+            reasons.append(reason)
+        return Readiness(state, tuple(reasons))
+
+    def _database_reason(self) -> str | None:
+        with self._lock:
+            now = time.monotonic()
+            if self._call is None or (self._call.done and now - self._asked > CACHE_SECONDS):
+                self._call = TimedCall(self._ask)
+                self._asked = now
+            call, patience = self._call, max(0.0, self._asked + TIME_LIMIT - now)
+        reason, detail = None, ""
+        try:
+            call.result(patience)
+        except TimeoutError:
+            reason = f"database does not answer within {TIME_LIMIT:g} s"
+        except SchemaMismatchError as error:
+            reason = f"DB schema check: {error}"
+        except DatabaseUnreachableError as error:
+            reason, detail = "database unreachable", str(error)
+        except Exception as error:
+            reason, detail = "database check failed", repr(error)
+        self._note(reason, detail)
+        return reason
+
+    def _note(self, reason: str | None, detail: str) -> None:
+        """Logs changes only: probes come every few seconds."""
+        if reason == self._last_reason:
+            return
+        self._last_reason = reason
+        if reason:
+            _log.error("not ready: %s: %s", reason, detail or self._database.settings)
+        else:
+            _log.info("ready: database and schema are good")
+
+    def _ask(self) -> None:
+        with self._database.reading("schema version") as connection:
+            try:
+                row = connection.execute(text(version.SELECT)).one_or_none()
+            except DBAPIError as error:
+                if not self._database.driver.table_missing(error.orig):
+                    raise
+                row = None
+        version.judge(version.Version(*row) if row else None)

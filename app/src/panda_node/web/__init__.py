@@ -1,0 +1,24 @@
+"""The WSGI application."""
+
+import falcon
+
+from panda_node import log_files
+from panda_node.config import Settings
+from panda_node.db.pool import Database
+from panda_node.readiness import ReadinessCheck
+from panda_node.web import api, legacy, node, requests
+from panda_node.work.overview import Overview
+
+LOGS = (log_files.ENTRY, log_files.POOL, log_files.STATEMENTS)
+
+
+def create_application(settings: Settings) -> "falcon.App[falcon.Request, falcon.Response]":
+    """Builds the application of one process, with its logs opened and its own pool. Connects to nothing yet."""
+    log_files.open_logs(settings.log_directory, settings.log_level, *LOGS)
+    database = Database(settings.database)
+    application = falcon.App(middleware=[requests.RequestRecorder()])
+    requests.add_error_handlers(application)
+    legacy.add_routes(application, api.add_routes(application, settings, database))
+    check = ReadinessCheck(database, settings.node_state_file)
+    node.add_routes(application, settings, check, Overview(database))
+    return application

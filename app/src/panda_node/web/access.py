@@ -1,0 +1,75 @@
+"""Who may call: finds the client's identity, keeps banned users out, and limits how often one identity may ask."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import falcon
+from falcon import Request
+from sqlalchemy import select
+
+from panda_node import identity, log_files, oidc
+from panda_node.config import Settings
+from panda_node.db.pool import Database
+from panda_node.db.tables import banned_users
+from panda_node.identity import Identity
+from panda_node.web.rate_limit import RateLimit
+
+BAN_LIST_LIFETIME = 60.0
+"""Seconds within which a ban or its end reaches every worker."""
+
+_log: logging.Logger = log_files.get(log_files.ENTRY)
+
+
+class ForbiddenError(Exception):
+    """Answered with 403 and a text, as the public package does."""
+
+
+class Access:
+    """The rules of one process."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._banned: frozenset[str] = frozenset()
+        self._banned_read = float("-inf")
+        self._users = RateLimit(settings.rate_limit)
+        self._production = RateLimit(settings.rate_limit_production)
+        self._tokens: oidc.Tokens | None = None
+        if settings.authentication == "oidc" and settings.auth_directory:
+            self._tokens = oidc.Tokens(settings.auth_directory)
+            for fault in self._tokens.faults.values():
+                _log.error("no token login for one organisation: %s", fault)
+
+    def identify(self, request: Request) -> Identity | None:
+        """The client's identity; None if it shows none. A token that is no good is an error, not an anonymous call."""
+        scheme, _, token = (request.get_header("Authorization") or "").partition(" ")
+        if self._tokens and scheme.lower() == "bearer":
+            try:
+                return self._tokens.identify(token.strip(), request.get_header("Origin"))
+            except oidc.TokenRefusedError as error:
+                raise ForbiddenError(f"ERROR : Token authentication failed. {error}") from error
+        return identity.from_certificate(_headers(request.get_header))
+
+    def is_production(self, client: Identity) -> bool:
+        """Whether the client has the production role."""
+        return client.has_production_role(self._settings.production_dns)
+
+    def admit(self, client: Identity, production: bool) -> None:
+        """Refuses a client that is banned, or asks too often."""
+        if client.name in self._ban_list():
+            raise ForbiddenError(f"ERROR : Token authentication failed. User {client.name} is banned")
+        if not (self._production if production else self._users).allows(client.key):
+            raise falcon.HTTPTooManyRequests(description="too many requests, try again in a minute", retry_after=60)
+
+    def _ban_list(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now - self._banned_read > BAN_LIST_LIFETIME:
+            with self._database.reading("ban list") as connection:
+                self._banned = frozenset(connection.scalars(select(banned_users.c.user_name)))
+            self._banned_read = now
+        return self._banned
+
+
+def _headers(get: Callable[[str], str | None]) -> dict[str, str | None]:
+    return {name: get(name) for name in ("X-SSL-CLIENT-VERIFY", "X-SSL-CLIENT-S-DN", "X-SSL-CLIENT-I-DN")}

@@ -1,0 +1,138 @@
+"""/api/v1/job/: single jobs, and jobs that were submitted without a task."""
+
+import json
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from panda_node.db.tables import files, jobs
+from panda_node.web.methods import Call, RefusalError, method
+from panda_node.work import jobs as work
+from panda_node.work import states
+from panda_node.work.description import described
+from panda_node.work.job_specification import read_jobs
+
+MAX_IDS = 5500
+
+
+@method("POST")
+def submit(call: Call, jobs: str) -> list[list[object]]:
+    """Takes jobs without a task, in the form of the client's JobSpec; returns the number of each."""
+    submitted = read_jobs(jobs)
+    for job in submitted:
+        if job.get("prodSourceLabel", "user") not in ("user", "test", "panda") and not call.production:
+            raise RefusalError(f"{call.client.name} is missing the production role for {job['prodSourceLabel']} jobs")
+        if not isinstance(job.get("computingSite"), str):
+            raise RefusalError("a job lacks its computingSite")
+    result: list[list[object]] = []
+    with call.database.writing("job submit") as connection:
+        for job in submitted:
+            primary_key = connection.execute(insert(_jobs).values(**_row(call, job))).inserted_primary_key
+            assert primary_key is not None
+            result.append([primary_key[0], _integer(job, "jobDefinitionID"), {"jobsetID": _integer(job, "jobsetID")}])
+            rows = [_file(primary_key[0], file) for file in job["Files"] if file.get("lfn")]
+            if rows:
+                connection.execute(insert(files), rows)
+    return result
+
+
+_jobs = jobs  # the argument of `submit` has the same name
+
+
+def _integer(job: dict[str, Any], key: str, default: int = 0) -> int:
+    value = job.get(key)
+    return value if type(value) is int and abs(value) < 2**31 else default
+
+
+def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
+    attempts = max(1, min(_integer(job, "maxAttempt", 1), 100))
+    return {
+        "name": work.cut(job.get("jobName"), 256),
+        "owner": call.client.key,
+        "user_name": call.client.name,
+        "label": work.cut(job.get("prodSourceLabel", "user"), 20),
+        "site": work.cut(job["computingSite"], 100),
+        "status": states.ACTIVATED,
+        "attempt": 1,
+        "max_attempts": attempts,
+        "priority": _integer(job, "currentPriority", _integer(job, "assignedPriority", 1000)),
+        "resource_type": work.cut(job.get("resource_type"), 16),
+        "cores": max(1, _integer(job, "coreCount", 1)),
+        "memory": max(0, _integer(job, "minRamCount")),
+        "disk": max(0, _integer(job, "maxDiskCount")),
+        "transformation": work.cut(job.get("transformation"), 500),
+        "parameters": str(job.get("jobParameters", "")),
+        "specification": json.dumps(
+            {key: value for key, value in job.items() if key not in ("Files", "jobParameters")}
+        ),
+        "created": work.now(),
+        "modified": work.now(),
+    }
+
+
+def _file(job_id: int, file: dict[str, Any]) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "type": work.cut(file.get("type", "output"), 16),
+        "lfn": work.cut(file["lfn"], 512),
+        "dataset": work.cut(file.get("dataset"), 512),
+        "scope": work.cut(file.get("scope"), 64),
+        "guid": work.cut(file.get("GUID"), 64),
+        "size": _integer(file, "fsize") or None,
+        "checksum": work.cut(file.get("checksum") or file.get("md5sum"), 64),
+        "status": "defined",
+    }
+
+
+@method("POST")
+def kill(
+    call: Call,
+    job_ids: list[int],
+    code: int | None = None,
+    use_email_as_id: bool = False,
+    kill_options: list[str] | None = None,
+) -> list[bool]:
+    """Kills jobs: waiting ones now, the others when their pilots next report. True for each that is the client's."""
+    _bounded(job_ids)
+    with call.database.writing("job kill") as connection:
+        query = select(jobs.c.job_id, jobs.c.owner).where(jobs.c.job_id.in_(job_ids))
+        owners = {row.job_id: row.owner for row in connection.execute(query)}
+        mine = [job_id for job_id, owner in owners.items() if call.production or owner == call.client.key]
+        work.cancel(connection, jobs.c.job_id.in_(mine), f"killed by {call.client.name}"[:500])
+    return [job_id in mine for job_id in job_ids]
+
+
+@method("GET")
+def get_status(call: Call, job_ids: list[int], timeout: int = 60) -> list[dict[str, object]]:
+    """The state of each job and the command that waits for its pilot."""
+    _bounded(job_ids)
+    with call.database.reading("job status") as connection:
+        query = select(jobs.c.job_id, jobs.c.status, jobs.c.command).where(jobs.c.job_id.in_(job_ids))
+        known = {row.job_id: row for row in connection.execute(query)}
+    return [
+        {"command": known[job_id].command, "status": known[job_id].status}
+        if job_id in known
+        else {"command": work.KILL, "status": "not found"}
+        for job_id in job_ids
+    ]
+
+
+@method("GET", also="POST")  # the client of release 2.2 asks by POST
+def get_description(call: Call, job_ids: list[int]) -> list[dict[str, object] | None]:
+    """All that is known of each job and its files; null for one that is not known."""
+    _bounded(job_ids)
+    with call.database.reading("job description") as connection:
+        known = {row.job_id: row for row in connection.execute(select(jobs).where(jobs.c.job_id.in_(job_ids)))}
+        its_files = work.files_of(connection, known)
+    return [described(known[job_id], its_files[job_id]) if job_id in known else None for job_id in job_ids]
+
+
+@method("GET", also="POST")
+def get_description_incl_archive(call: Call, job_ids: list[int]) -> list[dict[str, object] | None]:
+    """The same: nothing is moved to an archive here."""
+    return get_description(call, job_ids)
+
+
+def _bounded(job_ids: list[int]) -> None:
+    if len(job_ids) > MAX_IDS:
+        raise RefusalError(f"{len(job_ids)} jobs are asked for, {MAX_IDS} at most can be at once")

@@ -1,0 +1,1 @@
+"""Tasks and jobs: what they are, how they move, and who may move them."""

@@ -1,0 +1,235 @@
+"""Who a client is taken for: certificates, proxies, tokens, and what forgeries get."""
+
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from falcon import testing
+from panda_node import config, identity, oidc, web
+from panda_node.db.pool import Database
+from panda_node.db.tables import banned_users
+from panda_node.identity import Identity
+from panda_node.web import access, rate_limit
+
+CA = "/DC=ch/DC=cern/CN=CERN Grid CA"
+ALICE = "/DC=ch/DC=cern/OU=Users/CN=alice/CN=706520/CN=Alice Smith"
+ASK = "/api/v1/system/get_user_attributes"
+
+
+@pytest.fixture
+def client(oidc_node: Any) -> testing.TestClient:
+    return testing.TestClient(web.create_application(config.load(oidc_node.environment)))
+
+
+def bearer(token: str, origin: str | None = "wlcg") -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", **({"Origin": origin} if origin else {})}
+
+
+@pytest.mark.parametrize(
+    ("subject", "issuer", "owner"),
+    [
+        (ALICE, CA, ALICE),
+        (f"{ALICE}/CN=12345678", ALICE, ALICE),
+        (f"{ALICE}/CN=proxy", ALICE, ALICE),
+        (f"{ALICE}/CN=123/CN=456", f"{ALICE}/CN=123", ALICE),
+        (f"{ALICE}/CN=limited proxy", ALICE, ALICE),
+        ("/DC=ch/CN=12345678", CA, "/DC=ch/CN=12345678"),  # a person whose name is a number
+        (f"{ALICE}/CN=bob", ALICE, f"{ALICE}/CN=bob"),  # not a proxy's name: somebody else
+    ],
+)
+def test_a_proxy_is_its_owner(subject: str, issuer: str, owner: str) -> None:
+    assert identity.owner_of(subject, issuer) == owner
+
+
+@pytest.mark.parametrize(
+    ("dn", "name"),
+    [
+        (ALICE, "Alice Smith"),
+        ("/CN=alice", "alice"),
+        ("Alice Smith/CN=nickname:alice", "Alice Smith"),
+        ("/O=x/CN=Sean O'Brien", "Sean OBrien"),
+    ],
+)
+def test_the_name_in_a_dn(dn: str, name: str) -> None:
+    assert identity.name_of(dn) == name
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("CN=alice", True),
+        ("/CN=alice/CN=706520", True),
+        (ALICE, True),
+        ("CN=ali", False),
+        ("CN=alice2", False),
+        ("/", False),
+    ],
+)
+def test_the_production_list_names_whole_parts_of_a_dn(listed: str, expected: bool) -> None:
+    assert Identity(ALICE, ALICE, "Alice Smith").has_production_role([listed]) is expected
+
+
+def test_a_certificate_that_httpd_checked(client: testing.TestClient, certificate_headers: Any) -> None:
+    answer = client.simulate_get(ASK, headers=certificate_headers(f"{ALICE}/CN=123", ALICE)).json
+    expected = {"user": "Alice Smith", "dn": ALICE, "vo": "", "fqans": [], "production": False}
+    assert answer == {"success": True, "message": "", "data": expected}
+    pilot = client.simulate_get(ASK, headers=certificate_headers("/DC=test/CN=pilot")).json
+    assert pilot["data"]["production"] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X-SSL-Client-Verify": "NONE"},
+        {"X-SSL-Client-Verify": "FAILED:expired"},
+        {"X-SSL-Client-Verify": ""},
+        {"X-SSL-Client-S-DN": ""},
+        {"X-SSL-Client-S-DN": "(null)"},
+        {"X-SSL-Client-S-DN": f"{ALICE}/CN=limited proxy", "X-SSL-Client-I-DN": ALICE},
+    ],
+)
+def test_anything_less_is_nobody(client: testing.TestClient, certificate_headers: Any, change: dict[str, str]) -> None:
+    answer = client.simulate_get(ASK, headers={**certificate_headers(), **change})
+    assert (answer.status_code, answer.json["success"]) == (200, False)
+    assert answer.json["message"] == "SSL secure connection is required"
+
+
+def test_a_good_token(client: testing.TestClient, issuer: Any) -> None:
+    data = client.simulate_get(ASK, headers=bearer(issuer.token())).json["data"]
+    dn = "Alice Smith/CN=nickname:alice"
+    assert data == {"user": "Alice Smith", "dn": dn, "vo": "wlcg", "fqans": [], "production": False}
+    for origin in ("wlcg:production", "wlcg.production"):
+        data = client.simulate_get(ASK, headers=bearer(issuer.token(), origin)).json["data"]
+        assert (data["fqans"], data["production"]) == (["/wlcg/Role=production"], True)
+
+
+def other_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def test_bad_tokens_are_refused_with_the_reason(client: testing.TestClient, issuer: Any) -> None:
+    now = int(time.time())
+    unsigned = jwt.encode({"iss": issuer.url, "sub": "x", "exp": now + 60}, None, algorithm="none")
+    signed = issuer.token().split(".")
+    cases = [
+        (issuer.token(exp=now - 60), "wlcg", "The token has expired"),
+        (issuer.token(exp=None), "wlcg", "Invalid token"),
+        (issuer.token(nbf=now + 3600), "wlcg", "Invalid token"),
+        (issuer.token(iss="https://evil.example"), "wlcg", "Invalid issuer"),
+        (issuer.token(aud="another"), "wlcg", "Invalid audience"),
+        (issuer.token(groups=["/atlas"]), "wlcg", "Not a member of the wlcg group"),
+        (issuer.token(groups="wlcg"), "wlcg", "Not a member of the wlcg group"),
+        (issuer.token(groups=["wlcg"]), "wlcg:production", "Not a member of the wlcg/production group"),
+        (issuer.token(key=other_key()), "wlcg", "Invalid token"),
+        (issuer.token(kid="nobody's"), "wlcg", "Signed with an unknown key"),
+        (issuer.token(key=b"s" * 32, algorithm="HS256"), "wlcg", "Invalid token"),
+        (unsigned, "wlcg", "Signed with an unknown key"),
+        (f"{signed[0]}.{signed[1]}x.{signed[2]}", "wlcg", "Invalid token"),
+        ("rubbish", "wlcg", "Invalid token"),
+        ("", "wlcg", "Invalid token"),
+        (issuer.token(), None, "The Origin header is missing"),
+        (issuer.token(), "atlas", "Unknown organisation"),
+        (issuer.token(), "../wlcg", "Unknown organisation"),
+    ]
+    for token, origin, reason in cases:
+        answer = client.simulate_get(ASK, headers=bearer(token, origin))
+        assert answer.status_code == 403, (reason, answer.text)
+        assert answer.text.startswith(f"ERROR : Token authentication failed. {reason}"), answer.text
+        assert "Traceback" not in answer.text
+
+
+def test_a_name_in_a_token_cannot_pose_as_a_dn(client: testing.TestClient, issuer: Any) -> None:
+    token = issuer.token(name="Eve/CN=pilot", preferred_username="eve/CN=pilot")
+    data = client.simulate_get(ASK, headers=bearer(token)).json["data"]
+    assert data["production"] is False
+    assert data["dn"] == "Eve Cn Pilot/CN=nickname:eve CN pilot"
+
+
+def test_keys_are_fetched_once_and_outlive_their_issuer(client: testing.TestClient, issuer: Any) -> None:
+    issuer.requests.clear()
+    for kid in ("key-1", "made-up-1", "made-up-2", "key-1"):
+        client.simulate_get(ASK, headers=bearer(issuer.token(kid=kid)))
+    assert issuer.requests.count("/jwks") == 1
+    issuer.away = True
+    try:
+        assert client.simulate_get(ASK, headers=bearer(issuer.token())).json["success"]
+    finally:
+        issuer.away = False
+
+
+def test_an_issuer_that_is_away_is_named_and_comes_back(
+    oidc_node: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = testing.TestClient(web.create_application(config.load(oidc_node.environment)))
+    issuer.away = True
+    answer = client.simulate_get(ASK, headers=bearer(issuer.token()))
+    issuer.away = False
+    assert answer.status_code == 403
+    assert "The issuer's keys cannot be fetched; try again later" in answer.text
+    monkeypatch.setattr(oidc, "KEYS_PAUSE", 0.0)
+    assert client.simulate_get(ASK, headers=bearer(issuer.token())).json["success"]
+
+
+def test_one_bad_auth_file_is_named_and_harms_nobody_else(oidc_node: Any, issuer: Any) -> None:
+    directory = oidc_node.directory / "auth"
+    (directory / "atlas_auth_config.json").write_text("{")
+    (directory / "cms_auth_config.json").write_text(json.dumps(issuer.configuration("cms", no_verify=True)))
+    (directory / "lhcb_auth_config.json").write_text("[]")
+    client = testing.TestClient(web.create_application(config.load(oidc_node.environment)))
+    assert client.simulate_get(ASK, headers=bearer(issuer.token())).json["success"]
+    for vo in ("atlas", "cms", "lhcb"):
+        answer = client.simulate_get(ASK, headers=bearer(issuer.token(groups=[vo]), vo))
+        assert answer.status_code == 403
+        assert f"The server's configuration for {vo} is broken" in answer.text
+        assert f"{vo}_auth_config.json: " in oidc_node.log("panda-Entry.log")
+
+
+def test_organisations_and_roles_in_the_origin() -> None:
+    assert oidc.split_origin("atlas") == ("atlas", "")
+    assert oidc.split_origin("atlas:pilot") == ("atlas", "pilot")
+    assert oidc.split_origin("atlas.pilot") == ("atlas", "pilot")
+    assert oidc.split_origin("vo.cta.eu") == ("vo.cta.eu", "")
+    assert oidc.split_origin("vo.cta.eu:pilot") == ("vo.cta.eu", "pilot")
+
+
+def test_a_banned_user(
+    client: testing.TestClient, oidc_node: Any, certificate_headers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "BAN_LIST_LIFETIME", 0.0)
+    assert oidc_node.run("ban", "add", "alice", "--reason", "too many jobs").returncode == 0
+    answer = client.simulate_get(ASK, headers=certificate_headers())
+    assert (answer.status_code, answer.text) == (403, "ERROR : Token authentication failed. User alice is banned")
+    assert client.simulate_get(ASK, headers=certificate_headers("/DC=test/CN=bob")).json["success"]
+    assert client.simulate_get("/api/v1/system/is_alive", headers=certificate_headers()).json["success"]
+    assert oidc_node.run("ban", "list").stdout == "alice: too many jobs\n"
+    assert oidc_node.run("ban", "remove", "alice").returncode == 0
+    assert client.simulate_get(ASK, headers=certificate_headers()).json["success"]
+    with Database(oidc_node.settings().database).reading("test") as connection:
+        assert connection.execute(banned_users.select()).all() == []
+
+
+def test_a_limit_on_requests_of_one_identity(oidc_node: Any, certificate_headers: Any) -> None:
+    oidc_node.server["rate_limit"] = 3
+    oidc_node.write()
+    client = testing.TestClient(web.create_application(config.load(oidc_node.environment)))
+    somebody = certificate_headers(f"/DC=test/CN=busy {time.time()}")
+    codes = [client.simulate_get(ASK, headers=somebody).status_code for _ in range(5)]
+    assert codes[:3] == [200, 200, 200] or codes.count(429) >= 1  # a minute may begin in between
+    answer = client.simulate_get(ASK, headers=somebody)
+    if answer.status_code == 429:
+        assert answer.headers["retry-after"] == "60"
+        assert answer.json == {"success": False, "message": "too many requests, try again in a minute", "data": None}
+        old = client.simulate_post("/server/panda/getJob", body="siteName=A", headers=somebody)
+        assert (old.status_code, old.json["success"]) == (429, False)
+    assert client.simulate_get(ASK, headers=certificate_headers("/DC=test/CN=quiet")).status_code == 200
+    assert all(client.simulate_get(ASK, headers=certificate_headers("/CN=pilot")).json["success"] for _ in range(5))
+
+
+def test_the_limit_is_counted_by_the_minute() -> None:
+    limit = rate_limit.RateLimit(2)
+    key = f"somebody {time.time()}"
+    assert [limit.allows(key) for _ in range(3)] in ([True, True, False], [True, True, True])
+    assert rate_limit.RateLimit(0).allows(key)
