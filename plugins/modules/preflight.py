@@ -1,0 +1,278 @@
+#!/usr/bin/python
+"""Look at a node before it is changed. The action plugin of the same name asks and judges."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Refuse bad input before anything on a node is changed
+description:
+  - Validates the variables of the named roles against their argument specifications, looks at the node
+    once, and applies each role's own checks.
+  - Fails with all faults in one report, or returns what it saw of the node.
+  - Sets the few facts that the roles use, so that no C(setup) is needed.
+  - Changes nothing, and therefore runs under C(--check) too.
+options:
+  roles:
+    description: Names of the roles that are about to be applied.
+    type: list
+    elements: str
+    required: true
+  look:
+    description: What to look at on the node; the action plugin collects it from the roles' checks.
+    type: dict
+    options:
+      paths: {description: Paths to tell the kind of., type: list, elements: path, default: []}
+      texts: {description: "Files to read; patterns are expanded.", type: list, elements: path, default: []}
+      globs: {description: Patterns to expand., type: list, elements: path, default: []}
+      connect: {description: "C(host:port) to open a TCP connection to.", type: list, elements: str, default: []}
+      key_pairs: {description: Certificate and key that belong together., type: list, elements: list, default: []}
+      units: {description: systemd units to ask the state of., type: list, elements: str, default: []}
+      accounts: {description: Accounts to describe., type: list, elements: str, default: []}
+      packages: {description: Packages to ask for., type: list, elements: str, default: []}
+      records: {description: JSON files to read., type: list, elements: path, default: []}
+attributes:
+  check_mode: {support: full}
+author: panda-provision
+"""
+
+EXAMPLES = r"""
+- name: Refuse bad input before anything is changed
+  panda.provision.preflight:
+    roles: [panda_server, squid, logrotate]
+  register: panda_preflight
+"""
+
+RETURN = r"""
+roles: {description: The roles that were checked., type: list, elements: str, returned: success}
+missing_packages:
+  description: Packages of all these roles that are not installed.
+  type: list
+  elements: str
+  returned: success
+node:
+  description: >-
+    What was seen: os, machine, time, systemd, listeners, paths, links, globs, texts, connections, key_pairs,
+    units, records, accounts, and the packages that are installed.
+  type: dict
+  returned: success
+"""
+
+import glob
+import grp
+import json
+import os
+import pwd
+import re
+import socket
+import ssl
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+CONNECT_SECONDS = 5.0
+LONGEST_TEXT = 1 << 18
+
+
+def os_release() -> dict[str, str]:
+    """The node's /etc/os-release."""
+    with open("/etc/os-release") as file:
+        pairs = (line.strip().split("=", 1) for line in file if "=" in line)
+        return {key: value.strip("\"'") for key, value in pairs}
+
+
+def facts(release: dict[str, str], selinux: bool) -> dict[str, Any]:
+    """The facts that the roles use, under the names and with the values that C(setup) gives them."""
+    family = "RedHat" if "rhel" in release.get("ID_LIKE", "").split() or release.get("ID") == "rhel" else "Debian"
+    return {
+        "os_family": family,
+        "distribution_major_version": release.get("VERSION_ID", "").split(".")[0],
+        "selinux": {"status": "enabled" if selinux else "disabled"},
+    }
+
+
+def kind(path: str) -> str:
+    """What stands at a path: link, directory, file, or an empty string."""
+    if os.path.islink(path):
+        return "link"
+    if os.path.isdir(path):
+        return "directory"
+    return "file" if os.path.exists(path) else ""
+
+
+def read_text(path: str) -> str:
+    """The text of a file, as much of it as a configuration file has."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(LONGEST_TEXT)
+
+
+def listening_inodes() -> dict[str, tuple[str, int]]:
+    """Socket inode to (protocol, port) of every listening TCP and bound UDP socket."""
+    found: dict[str, tuple[str, int]] = {}
+    for name, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+        try:
+            with open(f"/proc/net/{name}") as table:
+                rows = [line.split() for line in table][1:]
+        except FileNotFoundError:
+            continue
+        for row in rows:
+            if row[3] == state:
+                found[row[9]] = (name[:3], int(row[1].rsplit(":", 1)[1], 16))
+    return found
+
+
+def owner(pid: str) -> dict[str, Any]:
+    """Name of a process and the systemd unit it runs in."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            name = file.read().strip()
+        with open(f"/proc/{pid}/cgroup") as file:
+            units = re.findall(r"([^/\s]+\.(?:service|socket|scope))", file.read())
+    except OSError:
+        return {}
+    return {"pid": int(pid), "process": name, "unit": units[-1] if units else ""}
+
+
+def listeners() -> list[dict[str, Any]]:
+    """Every listening socket with the process that holds it."""
+    inodes = listening_inodes()
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        try:
+            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+        except OSError:
+            continue
+        if match and match.group(1) in inodes:
+            key = inodes[match.group(1)]
+            process = owner(link.split("/")[2])
+            # The process with the smallest id is the parent of the others that share the socket.
+            if process and process["pid"] < found.get(key, {}).get("pid", 1 << 30):
+                found[key] = process
+    for protocol, port in inodes.values():
+        found.setdefault((protocol, port), {"pid": 0, "process": "unknown", "unit": ""})
+    return [{"protocol": protocol, "port": port, **process} for (protocol, port), process in sorted(found.items())]
+
+
+def connect(address: str) -> str:
+    """Why a TCP connection cannot be opened; an empty string where it can."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def key_pair(certificate: str, key: str) -> str:
+    """Why a certificate and a key do not belong together; an empty string where they do."""
+    try:
+        # An empty passphrase, so that a protected key is refused and nobody is asked for it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "it belongs to another certificate"
+        return error.reason or "one of the two is not in PEM form, or the key has a passphrase"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
+    """Load, enablement and activity of units, as `systemctl show` tells them."""
+    properties = ("Id", "LoadState", "UnitFileState", "ActiveState")
+    _, out, _ = module.run_command(["systemctl", "show", f"--property={','.join(properties)}", *units])
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
+    # In the order asked for: an alias answers with the name of the unit it stands for.
+    return {
+        unit: {"load": block["LoadState"], "enabled": block["UnitFileState"], "active": block["ActiveState"]}
+        for unit, block in zip(units, blocks)
+        if "LoadState" in block
+    }
+
+
+def account(name: str) -> dict[str, str]:
+    """An account's primary group, home and shell; nothing where there is no such account."""
+    try:
+        entry = pwd.getpwnam(name)
+        group = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        return {}
+    return {"group": group, "home": entry.pw_dir, "shell": entry.pw_shell}
+
+
+def installed(module: AnsibleModule, packages: list[str]) -> list[str]:
+    """Those of the packages that are installed."""
+    if not packages:
+        return []
+    # Marked, because both also say which packages they do not know.
+    if os.path.exists("/usr/bin/dpkg-query"):
+        command = ["dpkg-query", "--show", "--showformat=+${Package} ${db:Status-Status}\\n", *packages]
+    else:
+        command = ["rpm", "--query", "--queryformat=+%{NAME} installed\\n", *packages]
+    _, out, _ = module.run_command(command)
+    return sorted(line[1:].split()[0] for line in out.splitlines() if line[:1] == "+" and line.endswith(" installed"))
+
+
+def record(path: str) -> Any:
+    """A JSON file; nothing where there is none or it is damaged."""
+    try:
+        return json.loads(read_text(path))
+    except (OSError, ValueError):
+        return None
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    lists = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "roles": {"type": "list", "elements": "str", "required": True},
+            "look": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "paths": lists,
+                    "texts": lists,
+                    "globs": lists,
+                    "connect": lists,
+                    "key_pairs": {"type": "list", "elements": "list", "default": []},
+                    "units": lists,
+                    "accounts": lists,
+                    "packages": lists,
+                    "records": lists,
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    look = module.params["look"]
+    text_paths = sorted({path for pattern in look.get("texts", []) for path in glob.glob(pattern)})
+    systemd = os.path.isdir("/run/systemd/system")
+    release, selinux = os_release(), os.path.exists("/sys/fs/selinux/enforce")
+    module.exit_json(
+        changed=False,
+        ansible_facts=facts(release, selinux),
+        roles=module.params["roles"],
+        node={
+            "os": release,
+            "machine": os.uname().machine,
+            "time": time.time(),
+            "systemd": systemd,
+            "listeners": listeners(),
+            "paths": {path: kind(path) for path in look.get("paths", [])},
+            "globs": {pattern: sorted(glob.glob(pattern)) for pattern in look.get("globs", [])},
+            "texts": {path: read_text(path) for path in text_paths if os.path.isfile(path)},
+            "links": {path: os.readlink(path) for path in look.get("paths", []) if os.path.islink(path)},
+            "connections": {address: connect(address) for address in look.get("connect", [])},
+            "key_pairs": {certificate: key_pair(certificate, key) for certificate, key in look.get("key_pairs", [])},
+            "units": unit_states(module, look["units"]) if systemd and look.get("units") else {},
+            "accounts": {name: account(name) for name in look.get("accounts", [])},
+            "packages": installed(module, look.get("packages", [])),
+            "records": {path: record(path) for path in look.get("records", [])},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

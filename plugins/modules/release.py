@@ -1,0 +1,256 @@
+#!/usr/bin/python
+"""Install, activate and record releases of the PanDA server on a node."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Install, activate and record releases
+description:
+  - A release is one virtual environment in its own folder below I(root). It is made from a wheelhouse
+    archive without a package index and without a compiler, every wheel checked against its hash.
+  - I(link) is a symbolic link to the active release and is switched in one step.
+  - C(releases.json) in I(root) records which releases passed their health gate, and which of them last.
+  - A release folder without its C(release.json) was left by an interrupted run and is made anew.
+options:
+  state:
+    description:
+      - C(installed) makes the release beside the running one.
+      - C(active) points I(link) to it.
+      - C(good) records that it passed its health gate, and removes old releases beyond I(keep).
+    type: str
+    choices: [installed, active, good]
+    required: true
+  name:
+    description: Name of the release, as the wheelhouse archive states it.
+    type: str
+    required: true
+  archive:
+    description: The wheelhouse archive on the node; needed for C(installed), which removes it in the end.
+    type: path
+  checksum:
+    description: SHA-256 of the archive; needed for C(installed).
+    type: str
+  python:
+    description: Interpreter to make the virtual environment with.
+    type: path
+    default: /usr/bin/python3.11
+  root:
+    description: Folder of all releases.
+    type: path
+    default: /opt/panda.releases
+  link:
+    description: Link to the active release.
+    type: path
+    default: /opt/panda
+  keep:
+    description: How many releases to keep; the active and the last good one are always kept.
+    type: int
+    default: 3
+attributes:
+  check_mode: {support: full}
+author: panda-provision
+"""
+
+EXAMPLES = r"""
+- name: Install the release beside the running one
+  panda.provision.release:
+    state: installed
+    name: 1.0.0-0a1b2c3d4e
+    archive: /var/tmp/panda-node-1.0.0-0a1b2c3d4e.tar
+    checksum: 6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
+
+- name: Switch to the release
+  panda.provision.release:
+    state: active
+    name: 1.0.0-0a1b2c3d4e
+"""
+
+RETURN = r"""
+path:
+  description: Folder of the release.
+  type: str
+  returned: always
+removed:
+  description: Names of the releases that were removed because newer ones replaced them.
+  type: list
+  elements: str
+  returned: when state is good
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+MARKER = "release.json"
+RECORD = "releases.json"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    temporary.replace(path)
+
+
+def read_record(root: Path) -> dict[str, Any]:
+    """The record of releases; an empty one where none was written yet."""
+    try:
+        record: dict[str, Any] = json.loads((root / RECORD).read_text())
+    except FileNotFoundError:
+        return {"good": [], "last_good": None}
+    return record
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a wheelhouse archive; refuses members that are not plain files of one folder."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not member.isfile() or member.name != os.path.basename(member.name):
+                raise ValueError(f"{archive}: {member.name} has no place in a wheelhouse archive")
+            source = tar.extractfile(member)
+            assert source is not None
+            with source, (folder / member.name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+class Release:
+    """One release of one node."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.root = Path(module.params["root"])
+        self.link = Path(module.params["link"])
+        self.name: str = module.params["name"]
+        self.path = self.root / self.name
+
+    def run(self, *command: str) -> None:
+        code, out, err = self.module.run_command(list(command), umask=0o022)
+        if code != 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.module.fail_json(msg=f"{' '.join(command)} answered {code}: {(err or out).strip()}")
+
+    def installed(self) -> bool:
+        if (self.path / MARKER).is_file():
+            return False
+        if self.module.check_mode:
+            return True
+        archive = Path(self.module.params["archive"])
+        found = sha256(archive)
+        if found != self.module.params["checksum"]:
+            self.module.fail_json(
+                msg=f"{archive}: SHA-256 is {found}, expected {self.module.params['checksum']}; "
+                "nothing was installed. Copy the wheelhouse again."
+            )
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="wheelhouse-", dir=self.module.tmpdir) as folder:
+            wheels = Path(folder)
+            unpack(archive, wheels)
+            manifest = json.loads((wheels / MARKER).read_text())
+            if manifest["name"] != self.name:
+                self.module.fail_json(msg=f"{archive}: holds release {manifest['name']}, not {self.name}")
+            python = self.module.params["python"]
+            self.run(python, "-m", "venv", "--without-pip", str(self.path))
+            self.run(
+                python, "-m", "pip", "--python", str(self.path / "bin/python"), "install",
+                "--no-index", "--find-links", folder, "--require-hashes", "--no-deps", "--quiet",
+                "--disable-pip-version-check", "--no-cache-dir", "--root-user-action", "ignore", "--no-compile",
+                "--requirement", str(wheels / "requirements.txt"),
+            )  # fmt: skip
+        # On all cores, where pip takes one. A file that does not compile is no fault until it is imported.
+        self.module.run_command(
+            [str(self.path / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(self.path / "lib")], umask=0o022
+        )
+        write_json(self.path / MARKER, manifest)
+        archive.unlink()
+        return True
+
+    def active(self) -> bool:
+        target = f"{self.root.name}/{self.name}" if self.root.parent == self.link.parent else str(self.path)
+        if self.link.is_symlink() and os.readlink(self.link) == target:
+            return False
+        if self.link.exists() and not self.link.is_symlink():
+            self.module.fail_json(
+                msg=f"{self.link} is a folder, not a link to a release: it was not made by this package. "
+                f"Move it away (mv {self.link} {self.link}.old) and run again."
+            )
+        if not self.module.check_mode:
+            if not (self.path / MARKER).is_file():
+                self.module.fail_json(msg=f"{self.path} is not a complete release: install it first")
+            temporary = self.link.with_name(f".{self.link.name}.{os.getpid()}")
+            temporary.symlink_to(target)
+            temporary.replace(self.link)
+        return True
+
+    def good(self) -> tuple[bool, list[str]]:
+        record = read_record(self.root)
+        wanted = {"good": [name for name in record["good"] if name != self.name] + [self.name], "last_good": self.name}
+        old = self.superfluous(wanted)
+        if record == wanted and not old:
+            return False, []
+        if not self.module.check_mode:
+            write_json(self.root / RECORD, {**wanted, "good": [name for name in wanted["good"] if name not in old]})
+            for name in old:
+                shutil.rmtree(self.root / name)
+        return True, old
+
+    def superfluous(self, record: dict[str, Any]) -> list[str]:
+        """Releases on disk beyond `keep`: the oldest first, never the active nor the last good one."""
+        if not self.root.is_dir():
+            return []
+        folders = sorted((path for path in self.root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        held = {record["last_good"], os.path.basename(os.path.realpath(self.link))}
+        candidates = [path.name for path in folders if path.name not in held]
+        excess = len(folders) - max(self.module.params["keep"], len(held))
+        return candidates[: max(excess, 0)]
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["installed", "active", "good"], "required": True},
+            "name": {"type": "str", "required": True},
+            "archive": {"type": "path"},
+            "checksum": {"type": "str"},
+            "python": {"type": "path", "default": "/usr/bin/python3.11"},
+            "root": {"type": "path", "default": "/opt/panda.releases"},
+            "link": {"type": "path", "default": "/opt/panda"},
+            "keep": {"type": "int", "default": 3},
+        },
+        required_if=[("state", "installed", ("archive", "checksum"))],
+        supports_check_mode=True,
+    )
+    release = Release(module)
+    result: dict[str, Any] = {"path": str(release.path)}
+    try:
+        if module.params["state"] == "installed":
+            result["changed"] = release.installed()
+        elif module.params["state"] == "active":
+            result["changed"] = release.active()
+        else:
+            result["changed"], result["removed"] = release.good()
+    except (OSError, ValueError, tarfile.TarError) as error:
+        module.fail_json(msg=str(error), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

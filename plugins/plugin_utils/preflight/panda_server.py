@@ -1,0 +1,263 @@
+"""What must be true before the role panda_server changes a node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
+from ansible_collections.panda.provision.plugins.plugin_utils.preflight import certificates, common
+
+UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
+DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
+HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
+MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
+CONFIGURATION = ("panda_common.cfg", "panda_server.cfg")
+PATHS = [
+    "panda_server_prefix", "panda_server_releases", "panda_server_python", "panda_server_home", "panda_server_logdir",
+    "panda_server_auth_config", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
+    "panda_server_ca_certificates", "panda_server_x509_user_proxy",
+]  # fmt: skip
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What the judgement below has to know of the node."""
+    wanted: dict[str, list[Any]] = {
+        "paths": [variables["panda_server_prefix"], *HTTPD, *MOD_SYSTEMD, *overriding(variables)],
+        "texts": [f"{variables['panda_server_releases']}/*/release.json"],
+        "packages": ["firewalld"] if variables["panda_server_firewall_manage"] else [],
+        "accounts": [variables["panda_server_user"]],
+        "globs": [f"{variables['panda_server_ca_certificates']}/*.0"],
+        "units": [*UNITS, "firewalld.service", "puppet.service"],
+        "records": [f"{variables['panda_server_releases']}/releases.json"],
+    }
+    if variables["panda_server_certificate_source"] == "node":
+        pair = [variables["panda_server_hostcert"], variables["panda_server_hostkey"]]
+        wanted["paths"] += pair
+        wanted["texts"] += [variables["panda_server_hostcert"], variables["panda_server_chain"]]
+        wanted["key_pairs"] = [pair]
+    if database(variables):
+        wanted["connect"] = [database(variables)]
+    return wanted
+
+
+def overriding(variables: Mapping[str, Any]) -> list[str]:
+    """Configuration files that the application would read after, and instead of, those in /etc/panda."""
+    folders = [
+        "/usr/etc/panda",
+        *(f"{variables['panda_server_home']}/{folder}" for folder in ("etc/panda", "usr/etc/panda")),
+    ]
+    return [f"{folder}/{name}" for folder in folders for name in CONFIGURATION]
+
+
+def database(variables: Mapping[str, Any]) -> str:
+    """host:port of the database; empty where there is none to reach, or where a TNS alias hides it."""
+    backend, host = variables["panda_server_backend"], variables["panda_server_dbhost"]
+    if backend == "sqlite" or not host or (backend == "oracle" and not re.search(r"[.:]", host)):
+        return ""
+    return f"{host}:{variables['panda_server_dbport'] or DEFAULT_PORTS[backend]}"
+
+
+def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Everything that has to be mended first."""
+    return [
+        *common.system(node),
+        *name_faults(variables),
+        *worker_faults(variables),
+        *database_faults(variables, node),
+        *certificate_faults(variables, node),
+        *port_faults(variables, node),
+        *place_faults(variables, node),
+        *wheelhouse_faults(variables),
+    ]
+
+
+def name_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Values that end up in configuration files, where a blank or a quote would mean something else."""
+    found = []
+    for variable in ("panda_server_user", "panda_server_group"):
+        if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", variables[variable]):
+            found.append(f"{variable}: '{variables[variable]}' is not a name of an account")
+    if variables["panda_server_user"] == "root":
+        found.append("panda_server_user: is root; the services need no privileges, name an account of their own")
+    for variable in ("panda_server_servername", "panda_server_pserveralias", "panda_server_loghost"):
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", variables[variable]):
+            found.append(f"{variable}: '{variables[variable]}' is not a host name")
+    found += [
+        f"{variable}: '{variables[variable]}' is not an absolute path of letters, digits and . _ + @ -"
+        for variable in PATHS
+        if not re.fullmatch(r"(/[A-Za-z0-9._+@-]+)+", variables[variable])
+    ]
+    for client in variables["panda_server_monitoring_clients"]:
+        try:
+            ip_network(client, strict=False)
+        except ValueError:
+            found.append(f"panda_server_monitoring_clients: '{client}' is not an address or a network")
+    return [*found, *line_faults(variables)]
+
+
+def line_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Values that do not stay on the one line that they have in a file."""
+    found = [
+        f"{variable}: holds a line break or another control character, and has one line in the files it goes to"
+        for variable, value in variables.items()
+        if isinstance(value, str) and CONTROL.search(value)
+    ]
+    for variable, form in (("panda_server_environment", VARIABLE), ("panda_server_config", PARAMETER)):
+        found += [
+            f"{variable}: '{name}' is not a name that can stand there, or its value does not fit on one line"
+            for name, value in variables[variable].items()
+            if not form.fullmatch(str(name)) or CONTROL.search(str(value))
+        ]
+    return found
+
+
+def worker_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Figures that httpd would silently change."""
+    most, child = variables["panda_server_max_workers"], variables["panda_server_threads_per_child"]
+    found = [
+        f"{variable}: is {variables[variable]}, and has to be at least 1"
+        for variable in (
+            "panda_server_min_workers", "panda_server_max_workers", "panda_server_threads_per_child",
+            "panda_server_num_wsgi", "panda_server_num_wsgi_thread", "panda_server_ndbconnection",
+            "panda_server_max_backlog", "panda_server_max_connections", "panda_server_daemon_n_proc",
+            "panda_server_releases_kept", "panda_server_dbtimeout", "panda_server_verify_timeout",
+        )
+        if variables[variable] < 1
+    ]  # fmt: skip
+    for variable in ("panda_server_port", "panda_server_port_ssl"):
+        if not 1024 <= variables[variable] <= 65535:
+            found.append(f"{variable}: is {variables[variable]}, and has to be from 1024 to 65535")
+    if variables["panda_server_port"] == variables["panda_server_port_ssl"]:
+        found.append("panda_server_port, panda_server_port_ssl: are the same port")
+    if child > 0 and most % child:
+        found.append(
+            f"panda_server_max_workers: {most} is not a multiple of panda_server_threads_per_child ({child}), and "
+            f"httpd would take {most - most % child}"
+        )
+    return found
+
+
+def database_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Parameters that the backend needs, and a database that answers."""
+    backend = variables["panda_server_backend"]
+    if backend == "sqlite":
+        if variables["panda_server_dbname"].startswith("/"):
+            return []
+        return [f"panda_server_dbname: '{variables['panda_server_dbname']}' is not an absolute path, as sqlite needs"]
+    found = [
+        f"{variable}: is empty, and the backend {backend} needs it"
+        for variable in ("panda_server_dbhost", "panda_server_dbuser", "panda_server_dbpasswd")
+        if not variables[variable]
+    ]
+    address = database(variables)
+    if address and node["connections"].get(address):
+        found.append(
+            f"the database at {address} (panda_server_dbhost) does not answer this node: "
+            f"{node['connections'][address]}; check the address, the database's listener and the firewalls between"
+        )
+    return found
+
+
+def certificate_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """A host certificate that is there, current, made for this service, and has its key."""
+    if variables["panda_server_certificate_source"] == "node":
+        return node_certificate_faults(variables, node)
+    if variables["panda_server_certificate_source"] == "provided":
+        return provided_certificate_faults(variables, node["time"])
+    return []
+
+
+def node_certificate_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """The certificate that the site has put on the node; its key does not leave the node."""
+    certificate, key, chain = (variables[f"panda_server_{name}"] for name in ("hostcert", "hostkey", "chain"))
+    texts = node["texts"]
+    missing = [path for path in (certificate, chain) if path not in texts]
+    missing += [key] if node["paths"].get(key, "") in ("", "directory") else []
+    found = [
+        f"{path}: no such file on the node; put it there, or set panda_server_certificate_source to `provided`"
+        for path in missing
+    ]
+    if certificate in texts:
+        names = [variables["panda_server_servername"]]
+        found += certificates.faults(f"{certificate} on the node", texts[certificate], names, node["time"])
+        if certificates.readable(texts[certificate]) and key not in missing and node["key_pairs"].get(certificate):
+            found.append(f"{key} on the node: does not fit {certificate}: {node['key_pairs'][certificate]}")
+    if chain in texts and not certificates.readable(texts[chain]):
+        found.append(f"{chain} on the node: is not a certificate in PEM form")
+    return found
+
+
+def provided_certificate_faults(variables: Mapping[str, Any], now: float) -> list[str]:
+    """The certificate that is to be copied from the control machine."""
+    texts: dict[str, str] = {}
+    found = []
+    for name in ("hostcert", "hostkey", "chain"):
+        variable = f"panda_server_{name}_src"
+        path = Path(variables[variable])
+        if not path.is_absolute():
+            found.append(f"{variable}: '{variables[variable]}' is not an absolute path on the control machine")
+            continue
+        try:
+            texts[name] = path.read_text(errors="replace")
+        except OSError as error:
+            found.append(f"{variable}: {path} on the control machine: {error.strerror}")
+    place = {name: f"{variables[f'panda_server_{name}_src']} (panda_server_{name}_src)" for name in texts}
+    if "hostcert" in texts:
+        names = [variables["panda_server_servername"]]
+        found += certificates.faults(place["hostcert"], texts["hostcert"], names, now)
+    if "hostkey" in texts and certificates.readable(texts.get("hostcert", "")):
+        try:
+            if not certificates.key_matches(texts["hostcert"], texts["hostkey"]):
+                found.append(f"{place['hostkey']}: belongs to another certificate than {place['hostcert']}")
+        except (ValueError, TypeError):
+            found.append(f"{place['hostkey']}: is not a key in PEM form without passphrase")
+    if "chain" in texts and not certificates.readable(texts["chain"]):
+        found.append(f"{place['chain']}: is not a certificate in PEM form")
+    return found
+
+
+def port_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Ports that something else holds."""
+    ours = {"panda_httpd.service"}
+    return [
+        *common.port_free(node, variables["panda_server_port"], ours, "panda_server_port"),
+        *common.port_free(node, variables["panda_server_port_ssl"], ours, "panda_server_port_ssl"),
+    ]
+
+
+def place_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Things on the node that would work against this role."""
+    found = [
+        f"{path}: overrides /etc/panda/{path.rpartition('/')[2]} and was not made by this role: move it away"
+        for path in overriding(variables)
+        if node["paths"].get(path)
+    ]
+    prefix = variables["panda_server_prefix"]
+    if node["paths"].get(prefix) in ("directory", "file"):
+        found.append(
+            f"{prefix} (panda_server_prefix): is there and is not a link to a release: it was installed by other "
+            f"means; move it away (mv {prefix} {prefix}.old)"
+        )
+    if node["units"].get("puppet.service", {}).get("enabled") == "enabled":
+        found.append(
+            "puppet.service: is enabled and would undo what this role writes: disable it for these files first"
+        )
+    return found
+
+
+def wheelhouse_faults(variables: Mapping[str, Any]) -> list[str]:
+    """A given wheelhouse archive that is sound."""
+    if not variables["panda_server_wheelhouse"]:
+        return []
+    try:
+        wheelhouse.read(Path(variables["panda_server_wheelhouse"]))
+    except wheelhouse.WheelhouseError as error:
+        return [f"panda_server_wheelhouse: {error}"]
+    return []

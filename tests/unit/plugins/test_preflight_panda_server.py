@@ -1,0 +1,474 @@
+"""What the role panda_server refuses, and that everything is refused in one report, by the real action."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.panda.provision.plugins.plugin_utils.preflight import panda_server
+
+from .conftest import ROOT, MakePair, RunModule
+
+SERVICE = "pandaserver.cern.ch"
+CERTIFICATE, KEY, CHAIN = (f"/etc/grid-security/{name}.pem" for name in ("hostcert", "hostkey", "chain"))
+DEFAULTS: dict[str, Any] = {
+    **yaml.safe_load((ROOT / "roles/panda_server/defaults/main.yml").read_text()),
+    "panda_server_dbname": "/var/lib/panda/panda.db",
+    "panda_server_schema_manage": True,
+    "panda_server_demo_ca": "/demo",
+}
+POSTGRES: dict[str, Any] = {
+    "panda_server_backend": "postgres",
+    "panda_server_dbhost": "db.cern.ch",
+    "panda_server_dbuser": "panda",
+    "panda_server_dbpasswd": "secret",
+    "panda_server_dbname": "panda_db",
+}
+ALMALINUX = {"ID": "almalinux", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "9.6", "PRETTY_NAME": "AlmaLinux 9.6"}
+DEBIAN = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
+
+
+@pytest.fixture
+def node(make_pair: MakePair) -> dict[str, Any]:
+    """Return what the module preflight tells of a sound, bare node."""
+    pem = make_pair(SERVICE).certificate
+    return {
+        "os": ALMALINUX,
+        "machine": "x86_64",
+        "time": time.time(),
+        "systemd": True,
+        "listeners": [{"protocol": "tcp", "port": 22, "pid": 7, "process": "sshd", "unit": "sshd.service"}],
+        "paths": {CERTIFICATE: "file", KEY: "file", "/opt/panda": ""},
+        "globs": {"/etc/grid-security/certificates/*.0": []},
+        "texts": {CERTIFICATE: pem, CHAIN: pem},
+        "links": {},
+        "connections": {"db.cern.ch:5432": ""},
+        "key_pairs": {CERTIFICATE: ""},
+        "units": {"panda.service": {"load": "not-found", "enabled": "", "active": "inactive"}},
+        "records": {},
+    }
+
+
+def faults(node: dict[str, Any], **variables: Any) -> list[str]:
+    return panda_server.faults({**DEFAULTS, **variables}, node)
+
+
+def test_a_sound_node_has_no_fault(node: dict[str, Any]) -> None:
+    assert faults(node) == []
+    assert faults(node, **POSTGRES) == []
+    assert faults({**node, "os": DEBIAN}) == []
+
+
+def test_a_node_that_runs_the_role_already_has_no_fault(node: dict[str, Any]) -> None:
+    ours = {"protocol": "tcp", "pid": 9, "process": "httpd", "unit": "panda_httpd.service"}
+    node["listeners"] += [{**ours, "port": 25080}, {**ours, "port": 25443}]
+    node["paths"]["/opt/panda"] = "link"
+    assert faults(node) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "fault"),
+    [
+        (
+            {"os": {**ALMALINUX, "VERSION_ID": "8.10", "PRETTY_NAME": "AlmaLinux 8.10"}},
+            "AlmaLinux 8.10 is not supported",
+        ),
+        ({"os": {**DEBIAN, "VERSION_ID": "13", "PRETTY_NAME": "Debian 13"}}, "Debian 13 is not supported"),
+        (
+            {"os": {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Ubuntu 12"}},
+            "Ubuntu 12 is not",
+        ),
+        ({"os": {}}, "this operating system is not supported"),
+        ({"machine": "aarch64"}, "aarch64 is not supported"),
+        ({"systemd": False}, "systemd does not run here"),
+    ],
+)
+def test_an_unsupported_system_is_refused(node: dict[str, Any], seen: dict[str, Any], fault: str) -> None:
+    (found,) = faults({**node, **seen})
+    assert fault in found
+
+
+@pytest.mark.parametrize("path", [CERTIFICATE, KEY, CHAIN])
+def test_a_missing_certificate_file_is_named(node: dict[str, Any], path: str) -> None:
+    node["texts"].pop(path, None)
+    node["paths"][path] = ""
+    (fault,) = faults(node)
+    assert fault.startswith(f"{path}: no such file on the node")
+
+
+def test_each_fault_of_a_certificate_is_told(node: dict[str, Any], make_pair: MakePair) -> None:
+    node["texts"][CERTIFICATE] = make_pair("other.cern.ch", valid_from=-9, valid_to=-2).certificate
+    node["key_pairs"][CERTIFICATE] = "it belongs to another certificate"
+    node["texts"][CHAIN] = "nothing"
+    found = faults(node)
+    assert found[0].startswith(f"{CERTIFICATE} on the node: expired on ")
+    assert found[1].startswith(f"{CERTIFICATE} on the node: is not valid for {SERVICE}, only for other.cern.ch")
+    assert found[2] == f"{KEY} on the node: does not fit {CERTIFICATE}: it belongs to another certificate"
+    assert found[3] == f"{CHAIN} on the node: is not a certificate in PEM form"
+    assert len(found) == 4
+
+
+def test_what_is_no_certificate_is_told_once(node: dict[str, Any]) -> None:
+    node["texts"][CERTIFICATE] = "DER, perhaps"
+    node["key_pairs"][CERTIFICATE] = "one of the two is not in PEM form, or the key has a passphrase"
+    (fault,) = faults(node)
+    assert f"{CERTIFICATE} on the node: is not a certificate in PEM form" in fault
+
+
+def test_the_nodes_clock_decides_whether_a_certificate_has_expired(node: dict[str, Any]) -> None:
+    node["time"] += 40 * 86400
+    (fault,) = faults(node)
+    assert "expired on" in fault
+
+
+def test_provided_files_are_judged_on_the_control_machine(
+    node: dict[str, Any], make_pair: MakePair, tmp_path: Path
+) -> None:
+    pair, other = make_pair(SERVICE), make_pair(SERVICE)
+    texts = {
+        "cert": pair.certificate,
+        "key": pair.key,
+        "other": other.key,
+        "locked": pair.protected_key(),
+        "der": "\0\xff",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="latin-1")
+
+    def provided(cert: str, key: str, chain: str) -> list[str]:
+        names = {"hostcert": cert, "hostkey": key, "chain": chain}
+        sources = {f"panda_server_{name}_src": str(tmp_path / file) for name, file in names.items()}
+        return faults(node, panda_server_certificate_source="provided", **sources)
+
+    assert provided("cert", "key", "cert") == []
+    assert "(panda_server_hostkey_src): belongs to another certificate" in provided("cert", "other", "cert")[0]
+    assert "(panda_server_hostkey_src): is not a key in PEM form without" in provided("cert", "locked", "cert")[0]
+    assert "(panda_server_chain_src): is not a certificate in PEM form" in provided("cert", "key", "key")[0]
+    assert "(panda_server_hostcert_src): is not a certificate in PEM form" in provided("der", "key", "cert")[0]
+    missing = provided("none", "none", "none")
+    assert [fault.partition(":")[0] for fault in missing] == [
+        f"panda_server_{name}_src" for name in ("hostcert", "hostkey", "chain")
+    ]
+    assert "No such file" in missing[0]
+
+
+def test_a_certificate_that_is_to_be_provided_has_to_be_named(node: dict[str, Any]) -> None:
+    found = faults(node, panda_server_certificate_source="provided")
+    assert len(found) == 3
+    assert "panda_server_hostcert_src: '' is not an absolute path" in found[0]
+
+
+def test_a_demonstration_needs_no_certificate_on_the_node(node: dict[str, Any]) -> None:
+    node.update(texts={}, paths={})
+    assert faults(node, panda_server_certificate_source="demo_ca") == []
+
+
+@pytest.mark.parametrize("variable", ["panda_server_dbhost", "panda_server_dbuser", "panda_server_dbpasswd"])
+def test_a_database_server_needs_host_user_and_password(node: dict[str, Any], variable: str) -> None:
+    (fault,) = faults(node, **{**POSTGRES, variable: ""})
+    assert fault == f"{variable}: is empty, and the backend postgres needs it"
+
+
+def test_a_database_that_does_not_answer_is_named_with_the_reason(node: dict[str, Any]) -> None:
+    node["connections"]["db.cern.ch:5432"] = "Connection refused"
+    (fault,) = faults(node, **POSTGRES)
+    assert "the database at db.cern.ch:5432" in fault
+    assert "Connection refused" in fault
+    assert "secret" not in fault
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        (POSTGRES, "db.cern.ch:5432"),
+        ({**POSTGRES, "panda_server_dbport": 6000}, "db.cern.ch:6000"),
+        ({**POSTGRES, "panda_server_backend": "mysql"}, "db.cern.ch:3306"),
+        ({**POSTGRES, "panda_server_backend": "oracle"}, "db.cern.ch:1521"),
+        ({**POSTGRES, "panda_server_backend": "oracle", "panda_server_dbhost": "ADCR"}, None),
+        ({**POSTGRES, "panda_server_dbhost": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_node_is_asked_to_reach_the_database_that_is_configured(
+    variables: dict[str, Any], address: str | None
+) -> None:
+    assert panda_server.look({**DEFAULTS, **variables}).get("connect") == ([address] if address else None)
+
+
+@pytest.mark.parametrize("port", ["panda_server_port", "panda_server_port_ssl"])
+def test_whoever_holds_a_port_is_named(node: dict[str, Any], port: str) -> None:
+    node["listeners"].append(
+        {"protocol": "tcp", "port": DEFAULTS[port], "pid": 4711, "process": "nginx", "unit": "nginx.service"}
+    )
+    (fault,) = faults(node)
+    assert fault == (
+        f"port {DEFAULTS[port]}/tcp ({port}) is taken by nginx (process 4711, nginx.service): "
+        "stop it or choose another port"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/usr/etc/panda/panda_server.cfg", "/data/atlpan/etc/panda/panda_common.cfg",
+     "/data/atlpan/usr/etc/panda/panda_server.cfg"],
+)  # fmt: skip
+def test_a_cfg_file_that_overrides_ours_is_named(node: dict[str, Any], path: str) -> None:
+    assert path in panda_server.look(DEFAULTS)["paths"]
+    node["paths"][path] = "file"
+    (fault,) = faults(node)
+    assert fault.startswith(f"{path}: overrides /etc/panda/{Path(path).name}")
+
+
+def test_a_folder_in_place_of_the_link_to_the_release_is_refused(node: dict[str, Any]) -> None:
+    node["paths"]["/opt/panda"] = "directory"
+    (fault,) = faults(node)
+    assert "mv /opt/panda /opt/panda.old" in fault
+
+
+def test_puppet_is_refused_where_it_would_undo_our_work(node: dict[str, Any]) -> None:
+    node["units"]["puppet.service"] = {"load": "loaded", "enabled": "enabled", "active": "active"}
+    (fault,) = faults(node)
+    assert fault.startswith("puppet.service: is enabled")
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"panda_server_user": "Atl Pan"}, "panda_server_user: 'Atl Pan' is not a name of an account"),
+        ({"panda_server_user": "root"}, "panda_server_user: is root"),
+        ({"panda_server_group": "1zp"}, "panda_server_group: '1zp' is not a name of an account"),
+        ({"panda_server_pserveralias": "panda server"}, "panda_server_pserveralias: 'panda server' is not a host name"),
+        ({"panda_server_loghost": ""}, "panda_server_loghost: '' is not a host name"),
+        ({"panda_server_logdir": "var/log/panda"}, "panda_server_logdir: 'var/log/panda' is not an absolute path"),
+        ({"panda_server_home": "/data/my home"}, "panda_server_home: '/data/my home' is not an absolute path"),
+        ({"panda_server_prefix": "/opt/%n"}, "panda_server_prefix: '/opt/%n' is not an absolute path"),
+        ({"panda_server_dbname": "panda.db"}, "panda_server_dbname: 'panda.db' is not an absolute path"),
+        ({"panda_server_dbuser": "a\nb = c"}, "panda_server_dbuser: holds a line break"),
+        ({"panda_server_dbpasswd": "one\ntwo"}, "panda_server_dbpasswd: holds a line break"),
+        ({"panda_server_dbpasswd": "one\rtwo"}, "panda_server_dbpasswd: holds a line break"),
+        ({"panda_server_environment": {"A": "1\n2"}}, "panda_server_environment: 'A' is not a name that can"),
+        ({"panda_server_environment": {"A-B": "1"}}, "panda_server_environment: 'A-B' is not a name that can"),
+        ({"panda_server_config": {"key": "1\n[x]"}}, "panda_server_config: 'key' is not a name that can"),
+        ({"panda_server_config": {"a = b": "1"}}, "panda_server_config: 'a = b' is not a name that can"),
+        ({"panda_server_monitoring_clients": ["all"]}, "panda_server_monitoring_clients: 'all' is not an address"),
+        ({"panda_server_num_wsgi": 0}, "panda_server_num_wsgi: is 0, and has to be at least 1"),
+        ({"panda_server_port": 80}, "panda_server_port: is 80, and has to be from 1024 to 65535"),
+        ({"panda_server_port": 25443}, "panda_server_port, panda_server_port_ssl: are the same port"),
+        ({"panda_server_max_workers": 100}, "panda_server_max_workers: 100 is not a multiple of"),
+        ({"panda_server_wheelhouse": "/no/such.tar"}, "panda_server_wheelhouse: /no/such.tar: no such file"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(node: dict[str, Any], variables: dict[str, Any], fault: str) -> None:
+    (found,) = faults(node, **variables)
+    assert found.startswith(fault)
+
+
+def test_odd_but_legal_values_are_taken(node: dict[str, Any]) -> None:
+    assert (
+        faults(
+            node,
+            **{
+                **POSTGRES,
+                "panda_server_user": "_panda-1",
+                "panda_server_group": "z_p-2",
+                "panda_server_dbuser": "panda@atlas %1",
+                "panda_server_dbpasswd": "a \"b\" 'c' $d `e` \\f %g\tü",
+                "panda_server_home": "/data/atlpan.d/x+y@z",
+                "panda_server_environment": {"_A1": '"$x" \\ y', "B": 2},
+                "panda_server_config": {"a.b-c": "100%", "n": None},
+                "panda_server_monitoring_clients": ["192.0.2.7", "198.51.100.0/24", "2001:db8::/32"],
+            },
+        )
+        == []
+    )
+
+
+def test_the_password_is_never_part_of_a_fault(node: dict[str, Any]) -> None:
+    node["connections"]["db.cern.ch:5432"] = "refused"
+    found = faults(node, **{**POSTGRES, "panda_server_dbpasswd": "s3cret\n"})
+    assert len(found) == 2
+    assert "s3cret" not in " ".join(found)
+
+
+# What the module sees --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """Return a port that this process listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def own_name() -> str:
+    """The name of this process, as the kernel knows it."""
+    return Path("/proc/self/comm").read_text().strip()
+
+
+def test_the_module_sees_the_node_as_it_is(
+    run_module: RunModule, make_pair: MakePair, tmp_path: Path, taken_port: int, closed_port: int
+) -> None:
+    one, other = make_pair(SERVICE), make_pair(SERVICE)
+    texts = {"cert": one.certificate, "key": one.key, "other": other.key, "locked": one.protected_key(), "r.json": "{"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "link").symlink_to("nowhere")
+    here = {name: f"{tmp_path}/{name}" for name in (*texts, "link", "none")}
+    # A certificate answers once, so each key is tried with a link to it.
+    for name in ("key", "other", "locked", "none"):
+        (tmp_path / f"cert-{name}").symlink_to("cert")
+    look = {
+        "paths": [*here.values(), str(tmp_path)],
+        "texts": [f"{tmp_path}/ce*"],
+        "globs": [f"{tmp_path}/l*"],
+        "connect": [f"127.0.0.1:{taken_port}", f"127.0.0.1:{closed_port}", "no.such.host.invalid:1"],
+        "key_pairs": [[f"{tmp_path}/cert-{name}", here[name]] for name in ("key", "other", "locked", "none")],
+        "records": [here["r.json"], here["none"]],
+        "packages": ["bash", "no-such-package"],
+    }
+    answer = run_module("preflight", {"roles": ["panda_server"], "look": look}, check=True)
+    assert not answer["changed"]
+    node = answer["node"]
+    assert {"pid": os.getpid(), "process": own_name(), "protocol": "tcp", "port": taken_port}.items() <= next(
+        listener for listener in node["listeners"] if listener["port"] == taken_port
+    ).items()
+    kinds = {path.removeprefix(f"{tmp_path}/"): kind for path, kind in node["paths"].items()}
+    assert (kinds["cert"], kinds["link"], kinds["none"], node["paths"][str(tmp_path)]) == (
+        "file",
+        "link",
+        "",
+        "directory",
+    )
+    assert node["links"] == {here["link"]: "nowhere"}
+    assert node["texts"][here["cert"]] == one.certificate
+    assert here["key"] not in node["texts"]
+    assert node["globs"] == {f"{tmp_path}/l*": [here["link"], here["locked"]]}
+    assert list(node["connections"].values())[:2] == ["", "Connection refused"]
+    assert node["connections"]["no.such.host.invalid:1"]
+    assert list(node["key_pairs"].values()) == [
+        "",
+        "it belongs to another certificate",
+        "one of the two is not in PEM form, or the key has a passphrase",
+        "No such file or directory",
+    ]
+    assert node["packages"] == ["bash"]
+    assert node["records"] == {here["r.json"]: None, here["none"]: None}
+
+
+# The whole, as a person meets it ---------------------------------------------------------------------------------
+
+
+class Report:
+    """What `ansible-playbook site.yml` says of a host with these variables."""
+
+    def __init__(self, folder: Path, variables: dict[str, Any]) -> None:
+        inventory = folder / "hosts.yml"
+        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+        inventory.write_text(yaml.safe_dump({"panda_servers": {"hosts": {"node-1": host}}}))
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "site.yml"],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.code, self.text = done.returncode, done.stdout + done.stderr
+        rest = self.text.partition("To mend first (")[2]
+        self.count = int(re.match(r"\d+", rest)[0]) if rest else 0  # type: ignore[index]
+        self.faults = re.findall(r"^ +\d+\. (.+)$", rest, re.MULTILINE)[: self.count]
+
+    def has(self, *words: str) -> bool:
+        """Whether exactly one fault holds all these words."""
+        return len([fault for fault in self.faults if all(word in fault for word in words)]) == 1
+
+
+def test_everything_wrong_is_in_one_report_and_nothing_was_changed(
+    make_pair: MakePair, tmp_path: Path, taken_port: int, closed_port: int
+) -> None:
+    pair, other = make_pair("other.cern.ch", valid_from=-9, valid_to=-2), make_pair(SERVICE)
+    (tmp_path / "hostcert.pem").write_text(pair.certificate)
+    (tmp_path / "hostkey.pem").write_text(other.key)
+    stale = tmp_path / "home/etc/panda/panda_server.cfg"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("[server]\n")
+    (tmp_path / "wheelhouse.tar").write_text("damaged")
+    (tmp_path / "wheelhouse.tar.sha256").write_text("0" * 64)
+    before = sorted(tmp_path.rglob("*"))
+    report = Report(
+        tmp_path,
+        {
+            "panda_server_num_wsgi": "many",
+            "panda_server_poort": 1,
+            "panda_server_port": taken_port,
+            "panda_server_backend": "postgres",
+            "panda_server_dbhost": "127.0.0.1",
+            "panda_server_dbport": closed_port,
+            "panda_server_dbuser": "panda",
+            "panda_server_home": f"{tmp_path}/home",
+            "panda_server_hostcert": f"{tmp_path}/hostcert.pem",
+            "panda_server_hostkey": f"{tmp_path}/hostkey.pem",
+            "panda_server_chain": f"{tmp_path}/chain.pem",
+            "panda_server_wheelhouse": f"{tmp_path}/wheelhouse.tar",
+            "panda_server_environment": {"A": "two\nlines"},
+            "squid_cache_mem": 0,
+            "logrotate_rotate": 0,
+        },
+    )
+    assert report.code != 0
+    assert report.has("panda_server_num_wsgi: ", "cannot be converted to an int"), report.text
+    assert report.has("panda_server_poort: ", "no such variable")
+    assert report.has(f"port {taken_port}/tcp", f"{own_name()} (process {os.getpid()},")
+    assert report.has("panda_server_dbpasswd: is empty")
+    assert report.has(f"the database at 127.0.0.1:{closed_port}", "Connection refused")
+    assert report.has(f"{stale}: overrides /etc/panda/panda_server.cfg")
+    assert report.has("hostcert.pem on the node: expired on")
+    assert report.has(f"hostcert.pem on the node: is not valid for {SERVICE}")
+    assert report.has("hostkey.pem on the node: does not fit", "it belongs to another certificate")
+    assert report.has("chain.pem: no such file on the node")
+    assert report.has("panda_server_wheelhouse: ", "its SHA-256 is ")
+    assert report.has("panda_server_environment: 'A'")
+    assert report.has("squid_cache_mem: is 0")
+    assert report.has("logrotate_rotate: is 0")
+    assert "changed=0 " in report.text
+    assert report.text.count("TASK [") == 1
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "hosts.yml"])
+
+
+def test_a_wrong_variable_is_reported_once_and_the_rest_is_judged_without_it(tmp_path: Path) -> None:
+    """squid's default port of its origin, and the name of the database, are made of the wrong ones."""
+    report = Report(
+        tmp_path,
+        {
+            "panda_server_backend": "mongodb",
+            "panda_server_port": "none",
+            "panda_server_dbport": "{{ nowhere }}",
+            "panda_server_certificate_source": "demo_ca",
+            "panda_server_min_workers": 0,
+            "panda_server_dbpasswd": "s3\ncret",
+        },
+    )
+    assert report.has("panda_server_backend: ", "sqlite, postgres, oracle, mysql, got: mongodb"), report.text
+    assert report.has("panda_server_port: ", "cannot be converted to an int")
+    assert report.has("panda_server_dbport: ", "'nowhere' is undefined")
+    assert report.has("panda_server_min_workers: is 0")
+    assert report.has("panda_server_dbpasswd: holds a line break")
+    assert [fault for fault in report.faults if "systemd does not run here" not in fault][5:] == []
+    assert "cret" not in report.text

@@ -1,0 +1,243 @@
+"""The module release makes releases from a wheelhouse archive, switches between them, and tidies up."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
+
+from .conftest import RunModule
+
+NAME = "1.0-0a1b2c3d4e"
+WHEEL = "tiny-1.0-py3-none-any.whl"
+
+
+class Node:
+    """A folder that stands in for a node's /opt, and the module at work in it."""
+
+    def __init__(self, folder: Path, run_module: RunModule) -> None:
+        self.folder = folder
+        self.root = folder / "panda.releases"
+        self.link = folder / "panda"
+        self.run_module = run_module
+
+    def run(self, state: str, name: str = NAME, check: bool = False, **more: Any) -> dict[str, Any]:
+        places = {"root": str(self.root), "link": str(self.link), "python": sys.executable}
+        return self.run_module("release", {"state": state, "name": name, **places, **more}, check=check)
+
+    def install(self, archive: Path, check: bool = False, **more: Any) -> dict[str, Any]:
+        checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+        return self.run("installed", check=check, **{"archive": str(archive), "checksum": checksum, **more})
+
+    def has(self, *names: str, good: list[str]) -> None:
+        """Put complete releases there, the oldest first, and a record of the good ones."""
+        for age, name in enumerate(names):
+            folder = self.root / name
+            folder.mkdir(parents=True)
+            (folder / "release.json").write_text(json.dumps({"name": name}))
+            os.utime(folder, (1000 + age, 1000 + age))
+        record = {"good": good, "last_good": good[-1] if good else None}
+        (self.root / "releases.json").write_text(json.dumps(record))
+
+    def releases(self) -> set[str]:
+        return {path.name for path in self.root.iterdir() if path.is_dir()}
+
+    def record(self) -> Any:
+        return json.loads((self.root / "releases.json").read_text())
+
+
+@pytest.fixture
+def node(tmp_path: Path, run_module: RunModule) -> Node:
+    return Node(tmp_path, run_module)
+
+
+def make_archive(folder: Path, name: str = NAME, pinned: str = " --hash=sha256:{}") -> Path:
+    """Make a wheelhouse archive of one small wheel, pinned by its hash."""
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    contents = {
+        "tiny.py": "VALUE = 42\n",
+        "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},sha256={digest(text)},{len(text)}\n" for path, text in contents.items())
+    with zipfile.ZipFile(wheels / WHEEL, "w") as wheel:
+        for path, text in {**contents, "tiny-1.0.dist-info/RECORD": record}.items():
+            wheel.writestr(path, text)
+    checksum = hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
+    (wheels / "requirements.txt").write_text(f"tiny==1.0{pinned.format(checksum)}\n")
+    (wheels / "release.json").write_text(json.dumps({"name": name, "version": "1.0"}))
+    archive = folder / f"panda-node-{name}.tar"
+    wheelhouse.pack(wheels, archive)
+    return archive
+
+
+def digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+def test_a_release_is_installed_without_an_index_and_only_once(node: Node, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path)
+    result = node.install(archive)
+    assert result["changed"], result
+    python = node.root / NAME / "bin/python"
+    said = subprocess.check_output([python, "-c", "import tiny; print(tiny.VALUE, tiny.__file__)"], text=True)
+    assert said.startswith(f"42 {node.root}/{NAME}/lib/")
+    assert not archive.exists()
+    again = node.run("installed", archive=str(archive), checksum="")
+    assert not again["changed"], again
+
+
+def test_what_an_interrupted_run_left_is_made_anew(node: Node, tmp_path: Path) -> None:
+    (node.root / NAME / "bin").mkdir(parents=True)
+    (node.root / NAME / "half").write_text("x")
+    assert node.install(make_archive(tmp_path))["changed"]
+    assert json.loads((node.root / NAME / "release.json").read_text())["name"] == NAME
+    assert not (node.root / NAME / "half").exists()
+
+
+def test_an_archive_with_another_checksum_is_not_touched(node: Node, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path)
+    result = node.install(archive, checksum="0" * 64)
+    assert result["failed"]
+    assert f"{archive}: SHA-256 is " in result["msg"]
+    assert f"expected {'0' * 64}" in result["msg"]
+    assert not node.root.exists()
+    assert archive.exists()
+
+
+@pytest.mark.parametrize(
+    ("pinned", "fault"),
+    [
+        (f" --hash=sha256:{'0' * 64}", "THESE PACKAGES DO NOT MATCH THE HASHES"),
+        ("", "Hashes are required in --require-hashes mode"),
+    ],
+    ids=["another", "none"],
+)
+def test_a_wheel_without_the_pinned_hash_leaves_no_release(node: Node, tmp_path: Path, pinned: str, fault: str) -> None:
+    result = node.install(make_archive(tmp_path, pinned=pinned))
+    assert result["failed"]
+    assert fault in result["msg"]
+    assert node.releases() == set()
+
+
+def test_an_archive_of_another_release_is_refused(node: Node, tmp_path: Path) -> None:
+    result = node.install(make_archive(tmp_path, name="2.0-ffffffffff"))
+    assert result["failed"]
+    assert f"holds release 2.0-ffffffffff, not {NAME}" in result["msg"]
+    assert node.releases() == set()
+
+
+def test_an_archive_that_reaches_out_of_its_folder_is_refused(node: Node, tmp_path: Path) -> None:
+    archive = tmp_path / "evil.tar"
+    (tmp_path / "payload").write_text("x")
+    with tarfile.open(archive, "w") as tar:
+        tar.add(tmp_path / "payload", "../escaped")
+    result = node.install(archive)
+    assert result["failed"]
+    assert "../escaped has no place in a wheelhouse archive" in result["msg"]
+    assert node.releases() == set()
+
+
+def test_a_missing_archive_is_named(node: Node, tmp_path: Path) -> None:
+    result = node.run("installed", archive=f"{tmp_path}/none.tar", checksum="0")
+    assert result["failed"]
+    assert f"{tmp_path}/none.tar" in result["msg"]
+
+
+def test_check_mode_installs_nothing_and_needs_no_archive(node: Node, tmp_path: Path) -> None:
+    assert node.run("installed", archive=f"{tmp_path}/not-copied.tar", checksum="0", check=True)["changed"]
+    assert not node.root.exists()
+
+
+def test_the_link_is_switched_in_one_step_and_only_once(node: Node) -> None:
+    node.has("one", "two", good=["one"])
+    node.link.symlink_to("panda.releases/one")
+    assert node.run("active", "two")["changed"]
+    assert os.readlink(node.link) == "panda.releases/two"
+    assert {path.name for path in node.folder.iterdir()} == {"panda", "panda.releases"}
+    assert not node.run("active", "two")["changed"]
+
+
+def test_releases_elsewhere_are_linked_by_their_full_path(node: Node) -> None:
+    node.has("one", good=[])
+    node.link = node.folder / "opt" / "panda"
+    node.link.parent.mkdir()
+    node.run("active", "one")
+    assert os.readlink(node.link) == str(node.root / "one")
+
+
+def test_check_mode_switches_nothing(node: Node) -> None:
+    assert node.run("active", "not-installed-yet", check=True)["changed"]
+    assert not node.link.is_symlink()
+
+
+def test_an_incomplete_release_does_not_become_active(node: Node) -> None:
+    node.has("one", "half", good=["one"])
+    node.link.symlink_to("panda.releases/one")
+    (node.root / "half" / "release.json").unlink()
+    result = node.run("active", "half")
+    assert result["failed"]
+    assert "half is not a complete release" in result["msg"]
+    assert os.readlink(node.link) == "panda.releases/one"
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_folder_in_place_of_the_link_is_left_alone(node: Node, check: bool) -> None:
+    node.has("one", good=[])
+    node.link.mkdir()
+    result = node.run("active", "one", check=check)
+    assert result["failed"]
+    assert f"mv {node.link} {node.link}.old" in result["msg"]
+    assert node.link.is_dir()
+
+
+def test_a_good_release_is_recorded_once(node: Node) -> None:
+    node.has("one", "two", good=["one"])
+    node.link.symlink_to("panda.releases/two")
+    assert node.run("good", "two")["changed"]
+    assert node.record() == {"good": ["one", "two"], "last_good": "two"}
+    assert not node.run("good", "two")["changed"]
+
+
+def test_going_back_makes_the_older_release_the_last_good_one(node: Node) -> None:
+    node.has("one", "two", good=["one", "two"])
+    node.link.symlink_to("panda.releases/one")
+    assert node.run("good", "one")["changed"]
+    assert node.record() == {"good": ["two", "one"], "last_good": "one"}
+
+
+def test_the_oldest_releases_beyond_the_wanted_number_are_removed(node: Node) -> None:
+    node.has("one", "two", "three", "four", good=["one", "two", "three"])
+    node.link.symlink_to("panda.releases/four")
+    result = node.run("good", "four", keep=2)
+    assert result["removed"] == ["one", "two"]
+    assert node.releases() == {"three", "four"}
+    assert node.record() == {"good": ["three", "four"], "last_good": "four"}
+
+
+def test_neither_the_active_nor_the_last_good_release_is_removed(node: Node) -> None:
+    node.has("active", "good", "new", good=["good"])
+    node.link.symlink_to("panda.releases/active")
+    result = node.run("good", "good", keep=1)
+    assert result["removed"] == ["new"]
+    assert node.releases() == {"active", "good"}
+
+
+def test_check_mode_tells_what_would_be_removed_and_removes_nothing(node: Node) -> None:
+    node.has("one", "two", good=["one"])
+    node.link.symlink_to("panda.releases/two")
+    result = node.run("good", "two", keep=1, check=True)
+    assert (result["changed"], result["removed"]) == (True, ["one"])
+    assert node.releases() == {"one", "two"}
+    assert node.record() == {"good": ["one"], "last_good": "one"}

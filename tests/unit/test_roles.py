@@ -1,0 +1,51 @@
+"""What every role of this repository has in common, so that roles read alike.
+
+That defaults, argument_specs and README agree is for `tools/role_docs.py check`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import role_docs
+import yaml
+
+ROLES = role_docs.find_roles(role_docs.ROLES)
+every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+
+
+@every_role
+def test_main_is_a_table_of_contents_that_begins_with_preflight(role: Path) -> None:
+    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
+    included = [task["ansible.builtin.import_tasks"] for task in tasks]
+    assert included[0] == "preflight.yml"
+    assert {path.name for path in (role / "tasks").glob("*.yml")} == {"main.yml", *included}
+
+
+@every_role
+def test_every_tag_but_always_starts_with_the_name_of_the_role(role: Path) -> None:
+    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
+    tags = [tag for task in tasks for tag in task["tags"] if tag != "always"]
+    assert tags
+    assert all(tag.startswith(f"{role.name}_") for tag in tags), tags
+
+
+@every_role
+def test_public_variables_start_with_the_name_of_the_role(role: Path) -> None:
+    names = role_docs.read_yaml(role / "defaults" / "main.yml")
+    assert all(name.startswith(f"{role.name}_") for name in names), names
+
+
+@every_role
+def test_private_variables_start_with_two_underscores_and_the_name_of_the_role(role: Path) -> None:
+    names = [name for file in (role / "vars").glob("*.yml") for name in role_docs.read_yaml(file)]
+    assert all(name.startswith(f"__{role.name}_") for name in names), names
+
+
+@every_role
+def test_every_default_is_explained_where_it_stands(role: Path) -> None:
+    """A comment stands above each variable, or above the group of variables that it begins."""
+    blocks = (role / "defaults" / "main.yml").read_text().removeprefix("---").split("\n\n")
+    unexplained = [block for block in blocks if block.strip() and not block.lstrip("\n").startswith("#")]
+    assert unexplained == []
