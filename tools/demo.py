@@ -137,8 +137,7 @@ def up() -> None:
     """Make the node, provision it, and show that it is alive; on a node that is there already, change nothing."""
     start = time.monotonic()
     with step("Container engine"):
-        if subprocess.run([node.ROOT / "tools" / "engine.sh"], check=False).returncode:
-            raise DemoError("The demonstration needs a container engine; the line above says why there is none.")
+        node.ensure_engine()
     with step("Node image"):
         print(f"    {node.image_tag('el9')}")
     with step(f"Bare node {NODE}"):

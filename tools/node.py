@@ -132,6 +132,12 @@ def ssh_files() -> bytes:
     return archive.getvalue()
 
 
+def ensure_engine() -> None:
+    """Let tools/engine.sh install and start a container engine where none answers; it says what it does."""
+    if subprocess.run([ROOT / "tools" / "engine.sh"], check=False).returncode:
+        raise NodeError("there is no container engine, for the reason above")
+
+
 def image_tag(image: str) -> str:
     """Build the image if need be, its progress going to the terminal, and return its tag."""
     build = subprocess.run(
@@ -196,6 +202,7 @@ def create_container(
 
 def boot(network: str, name: str, image: str, address: str) -> str:
     """Boot a node unless it runs, wait until ssh answers, and return what was done: booted, started or kept."""
+    ensure_engine()
     container = container_name(network, name)
     with locked():
         ensure_keys()
@@ -210,6 +217,7 @@ def boot(network: str, name: str, image: str, address: str) -> str:
 
 def database(network: str, name: str, address: str) -> str:
     """Start a PostgreSQL server unless it runs, wait until it answers, and return what was done."""
+    ensure_engine()
     container = container_name(network, name)
     with locked():
         state = container_state(container)
@@ -220,17 +228,11 @@ def database(network: str, name: str, address: str) -> str:
     return WHAT_WAS_DONE.get(state, "started")
 
 
-def engine_answers() -> bool:
-    """Whether an engine runs, after starting one that is installed and rests: it may hold nodes of an earlier run."""
-    if shutil.which("dockerd"):
-        return subprocess.run([ROOT / "tools" / "engine.sh"], check=False).returncode == 0
-    return bool(shutil.which("docker")) and not subprocess.run(["docker", "version"], capture_output=True).returncode
-
-
 def remove(network: str) -> list[str]:
     """Remove every container on the network and the network; return the names of what was removed."""
-    if not engine_answers():
-        return []
+    if not shutil.which("docker"):
+        return []  # no engine has ever run here
+    ensure_engine()
     names = run("docker", "container", "ls", "--all", f"--filter=network={network}", "--format={{.Names}}").split()
     if names:
         run("docker", "container", "rm", "--force", "--volumes", *names)
