@@ -75,6 +75,14 @@ def _daemon(_: argparse.Namespace) -> int:
     return 0
 
 
+def _burn_in(options: argparse.Namespace) -> int:
+    from panda_node import burn_in
+
+    for line in burn_in.run(config.load(), options.socket, options.wait):
+        print(f"burn-in: {line}")
+    return 0
+
+
 def _queue_load(options: argparse.Namespace) -> int:
     try:
         queues = json.loads(options.file.read_text(encoding="utf-8"))
@@ -147,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     config_check.set_defaults(command=_config_check)
 
     commands.add_parser("daemon", help="run the periodic jobs").set_defaults(command=_daemon)
+
+    burn_in = commands.add_parser("burn-in", help="bring a job through this node's application")
+    burn_in.add_argument("--socket", type=Path, default=Path("/run/panda/wsgi.sock"), metavar="PATH")
+    burn_in.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for a daemon to finish the job")
+    burn_in.set_defaults(command=_burn_in)
 
     queue = commands.add_parser("queue", help="queue definitions").add_subparsers(required=True, metavar="WHAT")
     load = queue.add_parser("load", help="add or replace queues")
