@@ -10,7 +10,9 @@ description:
   - A release is one virtual environment in its own folder below I(root). It is made from a wheelhouse
     archive without a package index and without a compiler, every wheel checked against its hash.
   - I(link) is a symbolic link to the active release and is switched in one step.
-  - C(releases.json) in I(root) records which releases passed their health gate, and which of them last.
+  - C(releases.json) in I(root) records which releases passed their health gate (C(good), the last one at the end,
+    and C(last_good)), which failed it and why (C(bad)), and whether the node was taken back from one to another
+    (C(rolled_back)).
   - A release folder without its C(release.json) was left by an interrupted run and is made anew.
 options:
   state:
@@ -18,8 +20,9 @@ options:
       - C(installed) makes the release beside the running one.
       - C(active) points I(link) to it.
       - C(good) records that it passed its health gate, and removes old releases beyond I(keep).
+      - C(bad) records that it failed its health gate.
     type: str
-    choices: [installed, active, good]
+    choices: [installed, active, good, bad]
     required: true
   name:
     description: Name of the release, as the wheelhouse archive states it.
@@ -44,9 +47,19 @@ options:
     type: path
     default: /opt/panda
   keep:
-    description: How many releases to keep; the active and the last good one are always kept.
+    description:
+      - How many releases to keep. The active and the last good one are always kept, and so is the good one before it
+        if I(keep) is 2 or more.
     type: int
     default: 3
+  rolled_back_from:
+    description: With C(good), the release from which the node was taken back to this one.
+    type: str
+    default: ""
+  why:
+    description: With C(bad), what the health gate said.
+    type: str
+    default: ""
 attributes:
   check_mode: {support: full}
 author: panda-provision
@@ -114,8 +127,8 @@ def read_record(root: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((root / RECORD).read_text())
     except FileNotFoundError:
-        return {"good": [], "last_good": None}
-    return record
+        record = {}
+    return {"good": [], "last_good": None, "bad": {}, **record}
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -201,22 +214,45 @@ class Release:
 
     def good(self) -> tuple[bool, list[str]]:
         record = read_record(self.root)
-        wanted = {"good": [name for name in record["good"] if name != self.name] + [self.name], "last_good": self.name}
+        wanted: dict[str, Any] = {
+            "good": [name for name in record["good"] if name != self.name] + [self.name],
+            "last_good": self.name,
+            "bad": {name: why for name, why in record["bad"].items() if name != self.name},
+        }
+        if self.module.params["rolled_back_from"]:
+            wanted["rolled_back"] = {"from": self.module.params["rolled_back_from"], "to": self.name}
+        elif record.get("rolled_back", {}).get("to") == self.name:
+            wanted["rolled_back"] = record["rolled_back"]
         old = self.superfluous(wanted)
         if record == wanted and not old:
             return False, []
         if not self.module.check_mode:
-            write_json(self.root / RECORD, {**wanted, "good": [name for name in wanted["good"] if name not in old]})
+            wanted["good"] = [name for name in wanted["good"] if name not in old]
+            wanted["bad"] = {name: why for name, why in wanted["bad"].items() if name not in old}
+            write_json(self.root / RECORD, wanted)
             for name in old:
                 shutil.rmtree(self.root / name)
         return True, old
 
+    def bad(self) -> bool:
+        record = read_record(self.root)
+        if record["bad"].get(self.name) == self.module.params["why"]:
+            return False
+        record["bad"][self.name] = self.module.params["why"]
+        record["good"] = [name for name in record["good"] if name != self.name]
+        if record["last_good"] == self.name:
+            record["last_good"] = record["good"][-1] if record["good"] else None
+        if not self.module.check_mode:
+            self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_json(self.root / RECORD, record)
+        return True
+
     def superfluous(self, record: dict[str, Any]) -> list[str]:
-        """Releases on disk beyond `keep`: the oldest first, never the active nor the last good one."""
+        """Releases on disk beyond `keep`: the oldest first, never one that is in use or would be gone back to."""
         if not self.root.is_dir():
             return []
         folders = sorted((path for path in self.root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-        held = {record["last_good"], os.path.basename(os.path.realpath(self.link))}
+        held = {*record["good"][-min(self.module.params["keep"], 2) :], os.path.basename(os.path.realpath(self.link))}
         candidates = [path.name for path in folders if path.name not in held]
         excess = len(folders) - max(self.module.params["keep"], len(held))
         return candidates[: max(excess, 0)]
@@ -226,7 +262,7 @@ def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["installed", "active", "good"], "required": True},
+            "state": {"type": "str", "choices": ["installed", "active", "good", "bad"], "required": True},
             "name": {"type": "str", "required": True},
             "archive": {"type": "path"},
             "checksum": {"type": "str"},
@@ -234,6 +270,8 @@ def main() -> None:
             "root": {"type": "path", "default": "/opt/panda.releases"},
             "link": {"type": "path", "default": "/opt/panda"},
             "keep": {"type": "int", "default": 3},
+            "rolled_back_from": {"type": "str", "default": ""},
+            "why": {"type": "str", "default": ""},
         },
         required_if=[("state", "installed", ("archive", "checksum"))],
         supports_check_mode=True,
@@ -245,6 +283,8 @@ def main() -> None:
             result["changed"] = release.installed()
         elif module.params["state"] == "active":
             result["changed"] = release.active()
+        elif module.params["state"] == "bad":
+            result["changed"] = release.bad()
         else:
             result["changed"], result["removed"] = release.good()
     except (OSError, ValueError, tarfile.TarError) as error:

@@ -5,6 +5,7 @@ That defaults, argument_specs and README agree is for `tools/role_docs.py check`
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,19 @@ every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 @every_role
 def test_main_is_a_table_of_contents_that_begins_with_preflight(role: Path) -> None:
     tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
-    included = [task["ansible.builtin.import_tasks"] for task in tasks]
-    assert included[0] == "preflight.yml"
-    assert {path.name for path in (role / "tasks").glob("*.yml")} == {"main.yml", *included}
+    assert [set(task) & {"ansible.builtin.import_tasks"} for task in tasks] == [{"ansible.builtin.import_tasks"}] * len(
+        tasks
+    )
+    assert tasks[0]["ansible.builtin.import_tasks"] == "preflight.yml"
+
+
+@every_role
+def test_every_file_of_tasks_is_used(role: Path) -> None:
+    """By main.yml, by another of them, or by a playbook as an entrance of its own."""
+    files = [*(role / "tasks").glob("*.yml"), *(role_docs.ROLES.parent / "playbooks").rglob("*.yml")]
+    texts = "".join(path.read_text() for path in files)
+    used = set(re.findall(r"(?:import_tasks|tasks_from): (\S+\.yml)", texts))
+    assert {path.name for path in (role / "tasks").glob("*.yml")} - {"main.yml"} <= used
 
 
 @every_role

@@ -15,6 +15,7 @@ UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsg
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
 HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
 MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
+DRAIN_RECORD = "/etc/panda/drain.json"
 CONFIGURATION = ("panda_common.cfg", "panda_server.cfg")
 PATHS = [
     "panda_server_prefix", "panda_server_releases", "panda_server_python", "panda_server_home", "panda_server_logdir",
@@ -35,7 +36,7 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         "accounts": [variables["panda_server_user"]],
         "globs": [f"{variables['panda_server_ca_certificates']}/*.0"],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
-        "records": [f"{variables['panda_server_releases']}/releases.json"],
+        "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
     }
     if variables["panda_server_certificate_source"] == "node":
         pair = [variables["panda_server_hostcert"], variables["panda_server_hostkey"]]
@@ -131,6 +132,11 @@ def worker_faults(variables: Mapping[str, Any]) -> list[str]:
         )
         if variables[variable] < 1
     ]  # fmt: skip
+    found += [
+        f"{variable}: is {variables[variable]}, and cannot be less than 0"
+        for variable in ("panda_server_drain_wait", "panda_server_drain_timeout")
+        if variables[variable] < 0
+    ]
     for variable in ("panda_server_port", "panda_server_port_ssl"):
         if not 1024 <= variables[variable] <= 65535:
             found.append(f"{variable}: is {variables[variable]}, and has to be from 1024 to 65535")

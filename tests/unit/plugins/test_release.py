@@ -206,7 +206,7 @@ def test_a_good_release_is_recorded_once(node: Node) -> None:
     node.has("one", "two", good=["one"])
     node.link.symlink_to("panda.releases/two")
     assert node.run("good", "two")["changed"]
-    assert node.record() == {"good": ["one", "two"], "last_good": "two"}
+    assert node.record() == {"good": ["one", "two"], "last_good": "two", "bad": {}}
     assert not node.run("good", "two")["changed"]
 
 
@@ -214,7 +214,7 @@ def test_going_back_makes_the_older_release_the_last_good_one(node: Node) -> Non
     node.has("one", "two", good=["one", "two"])
     node.link.symlink_to("panda.releases/one")
     assert node.run("good", "one")["changed"]
-    assert node.record() == {"good": ["two", "one"], "last_good": "one"}
+    assert node.record() == {"good": ["two", "one"], "last_good": "one", "bad": {}}
 
 
 def test_the_oldest_releases_beyond_the_wanted_number_are_removed(node: Node) -> None:
@@ -223,7 +223,7 @@ def test_the_oldest_releases_beyond_the_wanted_number_are_removed(node: Node) ->
     result = node.run("good", "four", keep=2)
     assert result["removed"] == ["one", "two"]
     assert node.releases() == {"three", "four"}
-    assert node.record() == {"good": ["three", "four"], "last_good": "four"}
+    assert node.record() == {"good": ["three", "four"], "last_good": "four", "bad": {}}
 
 
 def test_neither_the_active_nor_the_last_good_release_is_removed(node: Node) -> None:
@@ -241,3 +241,47 @@ def test_check_mode_tells_what_would_be_removed_and_removes_nothing(node: Node) 
     assert (result["changed"], result["removed"]) == (True, ["one"])
     assert node.releases() == {"one", "two"}
     assert node.record() == {"good": ["one"], "last_good": "one"}
+
+
+def test_the_release_that_would_be_gone_back_to_is_not_removed(node: Node) -> None:
+    node.has("back", "failed", "unused", "new", good=["back", "new"])
+    node.link.symlink_to("panda.releases/new")
+    assert node.run("good", "new", keep=2)["removed"] == ["failed", "unused"]
+    assert node.releases() == {"back", "new"}
+
+
+def test_a_release_that_failed_its_gate_is_recorded_with_the_reason(node: Node) -> None:
+    node.has("one", "two", good=["one"])
+    assert node.run("bad", "two", why="port 25080 is silent")["changed"]
+    assert node.record() == {"good": ["one"], "last_good": "one", "bad": {"two": "port 25080 is silent"}}
+    assert not node.run("bad", "two", why="port 25080 is silent")["changed"]
+
+
+def test_a_good_release_that_turns_out_bad_is_no_longer_gone_back_to(node: Node) -> None:
+    node.has("one", "two", good=["one", "two"])
+    node.run("bad", "two", why="jobs are lost")
+    assert node.record() == {"good": ["one"], "last_good": "one", "bad": {"two": "jobs are lost"}}
+
+
+def test_a_bad_release_that_passes_its_gate_is_good_again(node: Node) -> None:
+    node.has("one", "two", good=["one"])
+    node.link.symlink_to("panda.releases/two")
+    node.run("bad", "two", why="the disk was full")
+    node.run("good", "two")
+    assert node.record() == {"good": ["one", "two"], "last_good": "two", "bad": {}}
+
+
+def test_check_mode_records_nothing_bad(node: Node) -> None:
+    node.has("one", good=["one"])
+    assert node.run("bad", "one", why="none", check=True)["changed"]
+    assert node.record() == {"good": ["one"], "last_good": "one"}
+
+
+def test_a_rollback_is_recorded_until_the_next_release(node: Node) -> None:
+    node.has("one", "two", "three", good=["one", "two"])
+    node.link.symlink_to("panda.releases/one")
+    assert node.run("good", "one", rolled_back_from="two")["changed"]
+    assert node.record()["rolled_back"] == {"from": "two", "to": "one"}
+    assert not node.run("good", "one")["changed"]
+    node.run("good", "three")
+    assert "rolled_back" not in node.record()

@@ -5,7 +5,7 @@ import json
 import falcon
 from falcon import Request, Response
 
-from panda_node import metrics
+from panda_node import metrics, release
 from panda_node.config import Settings
 from panda_node.readiness import ReadinessCheck
 from panda_node.web.status_page import StatusPage
@@ -16,7 +16,7 @@ class Live:
     """The process serves. Says nothing about the database: restarting the process would not mend that."""
 
     def on_get(self, _: Request, response: Response) -> None:
-        response.text = '{"live": true}'
+        response.text = json.dumps({"live": True, "release": release.NAME})
 
     on_head = on_get
 

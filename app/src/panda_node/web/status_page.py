@@ -1,15 +1,13 @@
 """/node/: the node's state on one page, for a person with a browser. It shows, and changes nothing."""
 
-import os
 import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from falcon import Request, Response
 
-from panda_node import __version__, metrics
+from panda_node import __version__, metrics, release
 from panda_node.config import Settings
 from panda_node.db.version import REQUIRED
 from panda_node.readiness import ReadinessCheck
@@ -57,13 +55,12 @@ class StatusPage:
 
     def _page(self) -> str:
         readiness = self._check()
-        release = os.path.basename(os.path.realpath(sys.prefix))
         schema = next((reason for reason in readiness.reasons if reason.startswith("DB schema check")), "")
         rows = {
             "Node": escape(self._settings.host),
             "State": _judged(readiness.state, readiness.state == "production"),
             "Ready": _judged("yes", True) if readiness.ready else _judged("; ".join(readiness.reasons), False),
-            "Release": escape(f"{release} (panda-node {__version__}, Python {platform.python_version()})"),
+            "Release": escape(f"{release.NAME} (panda-node {__version__}, Python {platform.python_version()})"),
             "Database": escape(self._settings.database.backend),
             "Schema": _judged(schema or f"good for {REQUIRED}", not schema),
             "Connections": escape(f"{metrics.pool_in_use():.0f} in use of {metrics.pool_limit():.0f}"),
