@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.panda.provision.plugins.plugin_utils.addresses import resolve
+from ansible_collections.panda.provision.plugins.plugin_utils.addresses import with_addresses
 
 DOCUMENTATION = r"""
 name: siblings
@@ -46,18 +45,7 @@ _value:
 def siblings(hosts: Iterable[str], hostvars: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """The hosts besides `name`, in the order of the group; none where `name` is not one of them."""
     group = list(hosts)
-    if name not in group:
-        return []
-    found = []
-    for host in group:
-        if host == name:
-            continue
-        address = str(hostvars[host].get("ansible_host", host))
-        addresses = resolve(address)
-        if not addresses:
-            raise AnsibleFilterError(f"{host}: the control machine finds no address of '{address}'")
-        found.append({"name": host, "addresses": addresses})
-    return found
+    return with_addresses([host for host in group if host != name], hostvars) if name in group else []
 
 
 class FilterModule:

@@ -16,6 +16,7 @@ GOOD: dict[str, Any] = {
     "squid_site": "pandaserver.cern.ch",
     "squid_paths": ["/cache/", "/trf/"],
     "squid_peer_group": "panda_servers",
+    "squid_offboarded_group": "panda_offboarded",
     "squid_icp_port": 3130,
     "squid_icp_query_timeout": 200,
     "squid_cache_mem": 256,
@@ -74,6 +75,12 @@ def test_a_group_that_is_not_there_is_named() -> None:
 
 def test_a_node_outside_the_group_has_no_siblings() -> None:
     assert squid.sibling_hosts({**GOOD, "groups": {"panda_servers": ["n2"]}}) == []
+
+
+def test_an_offboarded_host_is_nobody_s_sibling_and_has_none() -> None:
+    groups = {"panda_servers": ["n1", "n2", "n3"], "panda_offboarded": ["n2"]}
+    assert squid.sibling_hosts({**GOOD, "groups": groups}) == ["n3"]
+    assert squid.sibling_hosts({**GOOD, "groups": groups, "inventory_hostname": "n2"}) == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ packages=(
     libapr1 libaprutil1 libaprutil1-dbd-sqlite3 libaprutil1-ldap libbrotli1 libcurl4 libjansson4 libldap-2.5-0 liblua5.3-0
     libnghttp2-14 libpcre2-8-0 libxml2 libecap3 libgssapi-krb5-2 libltdl7 libnetfilter-conntrack3 libtdb1 libsasl2-2
     libpopt0 libdb5.3 libnsl2 libsqlite3-0 libreadline8 libnftables1 libedit2 libseccomp2 libcap2 libaudit1
+    libopentracing-c-wrapper0
 )
 mmdebstrap --mode=root --variant=minbase \
     --include="$(IFS=,; echo "${packages[*]}")" \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils import addresses
@@ -18,15 +18,15 @@ NEVER_CACHED = {
     "/node/": "tells the state of this moment",
 }
 
-Resolve = Callable[[str], list[str]]
-
 
 def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What the judgement below, and the role, have to know of the node."""
     return {"units": [*sorted(UNITS), "firewalld.service"]}
 
 
-def faults(variables: Mapping[str, Any], node: Mapping[str, Any], resolve: Resolve = addresses.resolve) -> list[str]:
+def faults(
+    variables: Mapping[str, Any], node: Mapping[str, Any], resolve: common.Resolve = addresses.resolve
+) -> list[str]:
     """Everything that has to be mended first."""
     siblings = sibling_hosts(variables)
     found = [
@@ -41,8 +41,8 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any], resolve: Resol
 
 
 def sibling_hosts(variables: Mapping[str, Any]) -> list[str]:
-    """The other hosts of the group that this host is in."""
-    group = list(variables["groups"].get(variables["squid_peer_group"], []))
+    """The other hosts in service of the group that this host is in."""
+    group = common.in_service(variables, "squid_peer_group", "squid_offboarded_group")
     name = variables["inventory_hostname"]
     return [host for host in group if host != name] if name in group else []
 
@@ -84,7 +84,7 @@ def path_faults(paths: list[str]) -> list[str]:
     return found
 
 
-def sibling_faults(variables: Mapping[str, Any], siblings: list[str], resolve: Resolve) -> list[str]:
+def sibling_faults(variables: Mapping[str, Any], siblings: list[str], resolve: common.Resolve) -> list[str]:
     """Siblings without an address, or with this host's own."""
     group, name = variables["squid_peer_group"], variables["inventory_hostname"]
     if group not in variables["groups"]:
@@ -92,16 +92,10 @@ def sibling_faults(variables: Mapping[str, Any], siblings: list[str], resolve: R
     found = []
     own = set(resolve(variables["addresses"][name])) if siblings else set()
     for host in siblings:
-        address = variables["addresses"][host]
-        known = resolve(address)
-        if not known:
-            found.append(
-                f"{host}: is a sibling (squid_peer_group: {group}), and the control machine finds no address of "
-                f"'{address}'; correct its ansible_host or its name service entry, or take it out of the group"
-            )
-        elif own & set(known):
+        found += common.address_fault(variables, host, f"a sibling (squid_peer_group: {group})", resolve)
+        if shared := own & set(resolve(variables["addresses"][host])):
             found.append(
                 f"{host}: is a sibling (squid_peer_group: {group}) with the address of {name} itself, "
-                f"{', '.join(sorted(own & set(known)))}; a node must not ask itself: correct one ansible_host"
+                f"{', '.join(sorted(shared))}; a node must not ask itself: correct one ansible_host"
             )
     return found
