@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -10,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,22 @@ class Run:
         return " ".join(text.split()) in " ".join(self.output.split())
 
 
+@dataclass
+class Moment:
+    """Something that happens as soon as a task has been done on a host."""
+
+    task: str
+    """A part of the task's name."""
+    host: str
+    happen: Callable[[subprocess.Popen[str]], None]
+    """Gets the process of the run."""
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9 of the control machine's processes."""
+    os.killpg(process.pid, signal.SIGKILL)
+
+
 class Fleet:
     """The scenario's hosts."""
 
@@ -87,30 +103,27 @@ class Fleet:
             start_new_session=True,
         )
 
-    def play(self, playbook: str, *arguments: str, expect: int | None = 0) -> Run:
-        """Run a playbook to its end, which has to come with this exit code (None: any)."""
+    def play(self, playbook: str, *arguments: str, expect: int | None = 0, moment: Moment | None = None) -> Run:
+        """Run a playbook to its end, which has to come with this exit code (None: any but 0)."""
         began = time.monotonic()
         process = self._popen(playbook, *arguments)
-        output, _ = process.communicate(timeout=PLAYBOOK_SECONDS)
-        run = Run(process.returncode, output, time.monotonic() - began)
-        assert expect is None or run.code == expect, output
-        return run
-
-    def play_until(self, playbook: str, *arguments: str, task: str, host: str) -> None:
-        """Kill the control machine's process (kill -9) as soon as this task has been done on this host."""
-        process = self._popen(playbook, *arguments)
         assert process.stdout is not None
-        seen, output = "", []
+        timer = threading.Timer(PLAYBOOK_SECONDS, process.kill)
+        timer.start()
+        task, lines = "", []
         for line in process.stdout:
-            output.append(line)
+            lines.append(line)
             if line.startswith("TASK ["):
-                seen = line
-            if task in seen and re.match(rf"(ok|changed|failed|fatal): \[{host}[\] ]", line):
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                return
-        process.communicate()
-        pytest.fail(f"{playbook} ended before '{task}' on {host}:\n{''.join(output)}")
+                task = line
+            if moment and moment.task in task and re.match(rf"(ok|changed|fatal): \[{moment.host}[\] ]", line):
+                moment.happen(process)
+                moment = None
+        code = process.wait()
+        timer.cancel()
+        run = Run(code, "".join(lines), time.monotonic() - began)
+        assert moment is None, f"the run ended before '{moment.task}' on {moment.host}:\n{run.output}"
+        assert code == expect if expect is not None else code != 0, run.output
+        return run
 
     def load(self) -> Load:
         """Clients that ask the balancer for as long as the `with` lasts."""
@@ -150,15 +163,6 @@ class Fleet:
         """What a node knows of its releases."""
         return json.loads(self.command(name, "cat /opt/panda.releases/releases.json"))
 
-    @contextlib.contextmanager
-    def without(self, name: str) -> Iterator[None]:
-        """A host that is switched off for as long as the `with` lasts."""
-        self.switch_off(name)
-        try:
-            yield
-        finally:
-            self.switch_on(name)
-
     def switch_off(self, name: str) -> None:
         """Take a host's power away."""
         subprocess.run(["docker", "kill", f"{NETWORK}.{name}"], check=True, capture_output=True)
@@ -176,6 +180,8 @@ class Releases:
     """Good."""
     bad: wheelhouse.Wheelhouse
     """Passes everything that is tried beforehand; on the second node it then says that it is not alive."""
+    unseen: wheelhouse.Wheelhouse
+    """Good, and on no node."""
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +199,11 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
         '"alive=yes"',
         f'"alive=no" if __import__("socket").gethostname() == "{NODES[1]}" else "alive=yes"',
     )
-    return Releases(make_release(folder, "9.0.0"), make_release(folder, "9.1.0", bad))
+    return Releases(
+        following=make_release(folder, "9.0.0"),
+        bad=make_release(folder, "9.1.0", bad),
+        unseen=make_release(folder, "9.2.0"),
+    )
 
 
 def make_release(folder: Path, version: str, change: tuple[str, str, str] | None = None) -> wheelhouse.Wheelhouse:

@@ -1,0 +1,128 @@
+"""What goes wrong in the middle of a roll: every host's end is looked at, and the same command finishes the work.
+
+The statements follow one another; each leaves the fleet whole, in service, and on one release.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .conftest import BALANCER, DATABASE, NODES, Fleet, Moment, Releases, kill
+
+Eventually = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _whole(fleet: Fleet, eventually: Eventually) -> Iterator[None]:
+    """Begin with all nodes in service on one release, and end so."""
+    eventually(fleet.ready, dict.fromkeys(NODES, True), within=60)
+    yield
+    eventually(fleet.ready, dict.fromkeys(NODES, True), within=60)
+    assert len(set(fleet.releases().values())) == 1
+
+
+@pytest.fixture
+def roll(fleet: Fleet, releases: Releases) -> tuple[list[str], str]:
+    """A playbook with its arguments that moves the whole fleet, and the release that it moves it to."""
+    current = set(fleet.releases().values())
+    if current == {releases.following.name}:
+        (other,) = {name for name in fleet.record(NODES[0])["good"] if name != releases.following.name} - {
+            releases.bad.name
+        }
+        return ["playbooks/rollback.yml", "-e", f"panda_server_release={other}"], other
+    archive = f"panda_server_wheelhouse={releases.following.archive}"
+    return ["playbooks/upgrade.yml", "-e", archive], releases.following.name
+
+
+Roll = tuple[list[str], str]
+
+
+# What a run that is killed there leaves behind on the second node: drained; switched, with the old code running; a
+# release that runs and is not yet recorded; a release that is recorded, on a node that is still out.
+@pytest.mark.parametrize(
+    "task", ["Take the node out of service", "Switch to the release", "Verify that the node is alive", "Record the"]
+)
+def test_a_run_that_is_killed_is_finished_by_the_same_command(fleet: Fleet, roll: Roll, task: str) -> None:
+    command, release = roll
+    with fleet.load() as load:
+        fleet.play(*command, moment=Moment(task, NODES[1], kill), expect=-signal.SIGKILL)
+        assert fleet.ready() == {NODES[0]: True, NODES[1]: False, NODES[2]: True}
+        fleet.play(*command)
+    assert load.failed == []
+    assert fleet.releases() == dict.fromkeys(NODES, release)
+    assert fleet.play(*command).changed == dict.fromkeys(NODES, 0)
+
+
+def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll, eventually: Eventually) -> None:
+    command, release = roll
+    before = fleet.releases()
+    try:
+        with fleet.load() as load:
+            death = Moment("Take the node out of service", NODES[1], lambda _: fleet.switch_off(NODES[1]))
+            run = fleet.play(*command, moment=death, expect=None)
+    finally:
+        fleet.switch_on(NODES[1])
+    assert run.recap[NODES[1]]["unreachable"] == 1
+    assert load.failed == []
+    assert fleet.releases(NODES[0], NODES[2]) == {NODES[0]: release, NODES[2]: before[NODES[2]]}
+    # After its start it is out of service still, and waits for the run that drained it.
+    eventually(lambda: fleet.get(NODES[1], "/node/live")[0], 200, within=60)
+    assert not fleet.ready(NODES[1])[NODES[1]]
+    fleet.play(*command)
+    assert fleet.releases() == dict.fromkeys(NODES, release)
+
+
+@contextmanager
+def full_disk(fleet: Fleet, node: str) -> Iterator[None]:
+    """A node with no room where releases arrive."""
+    fleet.command(node, "mount -t tmpfs -o size=64k none /var/tmp")
+    try:
+        yield
+    finally:
+        fleet.command(node, "umount /var/tmp")
+
+
+def test_a_node_without_room_keeps_all_as_they_are(fleet: Fleet, releases: Releases) -> None:
+    before = fleet.releases()
+    # A release that this node does not have yet.
+    archive = f"panda_server_wheelhouse={releases.unseen.archive}"
+    with full_disk(fleet, NODES[2]):
+        run = fleet.play("playbooks/upgrade.yml", "-e", archive, expect=None)
+    assert run.recap[NODES[2]]["failed"] == 1
+    assert fleet.releases() == before
+    assert fleet.ready() == dict.fromkeys(NODES, True)
+
+
+def test_a_database_that_goes_away_in_the_middle_takes_the_node_back(
+    fleet: Fleet, roll: Roll, eventually: Eventually
+) -> None:
+    command, release = roll
+    before = fleet.releases()
+    loss = Moment("Take the node out of service", NODES[1], lambda _: fleet.switch_off(DATABASE))
+    try:
+        run = fleet.play(*command, "-e", "panda_server_drain_timeout=10", moment=loss, expect=None)
+    finally:
+        fleet.switch_on(DATABASE)
+    assert run.recap[NODES[1]]["failed"] == 1
+    eventually(fleet.ready, dict.fromkeys(NODES, True), within=60)
+    assert fleet.releases() == {**before, NODES[0]: release}
+    fleet.play(*command)
+    assert fleet.releases() == dict.fromkeys(NODES, release)
+
+
+def test_a_balancer_that_is_restarted_does_not_send_work_to_a_drained_node(fleet: Fleet) -> None:
+    asked = "grep -c 'GET /server/panda/isAlive' /var/log/panda/panda_server_access_log"
+    fleet.play("playbooks/drain.yml", "-l", NODES[2])
+    fleet.command(BALANCER, "systemctl restart haproxy")
+    # A process that starts takes every node for ready until it has asked.
+    fleet.play("playbooks/drain.yml", "-l", NODES[2])
+    before = fleet.command(NODES[2], asked)
+    with fleet.load() as load:
+        pass
+    assert load.failed == []
+    assert fleet.command(NODES[2], asked) == before
+    fleet.play("playbooks/undrain.yml", "-l", NODES[2])
