@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from panda_node.config_check import faults
 from panda_node.daemon.job import JobContext
 from panda_node.daemon.jobs import clean_cache
+from panda_node.db import drivers
 from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.errors import ConfigurationError, RefusalError
 from panda_node.web.groups import task as task_group
@@ -620,6 +622,28 @@ def test_a_plugin_that_cannot_be_loaded_stops_the_start(node: Any, entry: str) -
     assert any("adder_plugins" in fault for fault in faults([node.directory / "etc/panda"], None, node.environment))
     done = node.run("daemon")
     assert (done.returncode, "adder_plugins" in done.stdout) == (2, True)
+
+
+def test_a_database_that_hangs_is_given_up_after_the_time_limit_and_used_again_after(
+    postgres_node: Any, postgres: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers, "GRACE", 0)
+    monkeypatch.setattr(drivers.connect, "__defaults__", (1, False))
+    postgres_node.server.update(dbtimeout=1)
+    api = request.getfixturevalue("postgres_api")
+    api.submit(nEvents=1)
+    api.daemon("split_tasks")
+    headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-S-DN": "/DC=test/CN=pilot"}
+    headers["Content-Type"] = "application/json"
+    with postgres.hanging():
+        for _ in range(2):  # in the middle of its work, and while connecting
+            start = time.monotonic()
+            answer = api.client.simulate_post(
+                "/api/v1/pilot/acquire_jobs", body='{"site_name": "TEST_SITE"}', headers=headers
+            )
+            assert (answer.status_code, answer.json["success"]) == (503, False)
+            assert time.monotonic() - start < 5
+    assert len(api.acquire()) == 1
 
 
 def test_without_the_database_calls_are_told_so_and_work_again_by_themselves(postgres_api: Any, postgres: Any) -> None:
