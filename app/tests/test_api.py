@@ -1,6 +1,7 @@
 """How /api/v1 takes a call: arguments, bodies, types and limits. The methods themselves have tests of their own."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -100,6 +101,15 @@ def test_what_is_no_json_object_is_forbidden_with_a_text(client: testing.TestCli
 
 
 @pytest.mark.usefixtures("post")
+@pytest.mark.parametrize("depth", [101, 400, 900, 940, 970, 990])
+def test_what_is_nested_too_deeply_is_refused(client: testing.TestClient, depth: int) -> None:
+    body = f'{{"number": 1, "content": {{"a": {"[" * depth}{"]" * depth}}}}}'
+    answer = send(client, body)
+    assert answer.status_code in (200, 403)
+    assert "nested too deeply" in answer.text
+
+
+@pytest.mark.usefixtures("post")
 def test_gzip_is_taken_said_or_unsaid_and_bounded(client: testing.TestClient) -> None:
     packed = gzip.compress(b'{"number": 3}')
     assert send(client, packed, Content_Encoding="gzip").json["data"]["number"] == 3
@@ -142,6 +152,17 @@ def test_a_method_that_needs_a_role_says_so(
     assert send(client, '{"number": 1}').json["message"] == "SSL secure connection is required"
     answer = send(client, '{"number": 1}', **certificate_headers()).json
     assert answer["message"] == "production or pilot role required"
+
+
+def test_nothing_of_a_body_is_read_before_its_sender_is_known(client: testing.TestClient) -> None:
+    class Slow(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("a client without an identity could keep a worker for as long as it likes")
+
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "1000000"}
+    for path in ("/api/v1/task/submit", "/api/v1/file_server/upload_cache_file", "/server/panda/updateJob"):
+        answer = client.simulate_post(path, headers=form, extras={"wsgi.input": Slow()})
+        assert "SSL secure connection is required" in answer.text.replace("+", " ")
 
 
 def test_who_sent_a_request(client: testing.TestClient, certificate_headers: Any, node: Any) -> None:

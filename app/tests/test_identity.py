@@ -1,11 +1,14 @@
 """Who a client is taken for: certificates, proxies, tokens, and what forgeries get."""
 
+import base64
+import hmac
 import json
 import time
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from falcon import testing
 from panda_node import config, identity, oidc, web
@@ -110,6 +113,17 @@ def other_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def signed_with_the_public_key(issuer: Any) -> str:
+    """A token by which one who knows what everybody may know tries to pass for the issuer."""
+    pem = issuer.key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    payload = issuer.token().split(".")[1]
+    header = base64.urlsafe_b64encode(b'{"alg": "HS256", "kid": "key-1"}').rstrip(b"=").decode()
+    digest = hmac.new(pem, f"{header}.{payload}".encode(), "sha256").digest()
+    return f"{header}.{payload}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
 def test_bad_tokens_are_refused_with_the_reason(client: testing.TestClient, issuer: Any) -> None:
     now = int(time.time())
     unsigned = jwt.encode({"iss": issuer.url, "sub": "x", "exp": now + 60}, None, algorithm="none")
@@ -126,6 +140,9 @@ def test_bad_tokens_are_refused_with_the_reason(client: testing.TestClient, issu
         (issuer.token(key=other_key()), "wlcg", "Invalid token"),
         (issuer.token(kid="nobody's"), "wlcg", "Signed with an unknown key"),
         (issuer.token(key=b"s" * 32, algorithm="HS256"), "wlcg", "Invalid token"),
+        (signed_with_the_public_key(issuer), "wlcg", "Invalid token"),
+        (issuer.token(aud=[{"a": 1}, ["panda-client"], None]), "wlcg", "Invalid audience"),
+        (issuer.token(aud=None, client_id={"panda-client": 1}), "wlcg", "Invalid audience"),
         (unsigned, "wlcg", "Signed with an unknown key"),
         (f"{signed[0]}.{signed[1]}x.{signed[2]}", "wlcg", "Invalid token"),
         ("rubbish", "wlcg", "Invalid token"),
@@ -209,6 +226,27 @@ def test_a_banned_user(
     assert client.simulate_get(ASK, headers=certificate_headers()).json["success"]
     with Database(oidc_node.settings().database).reading("test") as connection:
         assert connection.execute(banned_users.select()).all() == []
+
+
+def test_a_ban_may_name_one_of_two_with_the_same_name(
+    client: testing.TestClient, oidc_node: Any, certificate_headers: Any
+) -> None:
+    assert oidc_node.run("ban", "add", "/DC=evil/CN=alice").returncode == 0
+    assert client.simulate_get(ASK, headers=certificate_headers("/DC=evil/CN=alice")).status_code == 403
+    assert client.simulate_get(ASK, headers=certificate_headers("/DC=test/CN=alice")).json["success"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_site_cannot_use_a_browsers_certificate(
+    client: testing.TestClient, certificate_headers: Any, site: str
+) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": site, **certificate_headers()}
+    for path in ("/api/v1/job/submit", "/server/panda/getJob"):
+        answer = client.simulate_post(path, body="jobs=%5B%5D&siteName=X", headers=form)
+        assert (answer.status_code, "pages of other sites" in answer.text) == (403, True)
+    for own in ("none", "same-origin"):
+        headers = {**certificate_headers(), "Sec-Fetch-Site": own}
+        assert client.simulate_get(ASK, headers=headers).json["success"]
 
 
 def test_a_limit_on_requests_of_one_identity(oidc_node: Any, certificate_headers: Any) -> None:

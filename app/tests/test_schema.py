@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from panda_node.db import drivers, version
+from panda_node.db import drivers, migrate, version
 from panda_node.db.pool import Database
 from panda_node.db.tables import metadata
 from panda_node.db.version import REQUIRED, Version
@@ -90,6 +90,20 @@ def test_four_nodes_upgrade_at_once_and_one_does_the_work(any_node: Any) -> None
     assert [process.returncode for process in processes] == [0, 0, 0, 0], outputs
     assert outputs == ["schema: already at 1.2.0\n"] * 3 + ["schema: upgraded none -> 1.2.0\n"]
     assert any_node.run("schema", "check").stdout == OK
+
+
+def test_a_migration_may_take_longer_than_a_request(postgres_node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres_node.server["dbtimeout"] = 1
+    postgres_node.write()
+    installed = migrate._installed
+
+    def slowly(connection: Any) -> Any:
+        connection.execute(text("SELECT pg_sleep(3.5)"))
+        return installed(connection)
+
+    monkeypatch.setattr(migrate, "_installed", slowly)
+    postgres_node.install_schema()
+    assert version.check(postgres_node.settings().database) == REQUIRED
 
 
 def test_an_unknown_version_is_refused(node: Any) -> None:

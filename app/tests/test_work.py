@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 from panda_node.config_check import faults
 from panda_node.daemon.job import JobContext
 from panda_node.daemon.jobs import clean_cache
-from panda_node.db.tables import files, jobs, tasks, workers
+from panda_node.db import drivers
+from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.errors import ConfigurationError, RefusalError
 from panda_node.web.groups import task as task_group
 from panda_node.work import jobs as work
-from panda_node.work import plugins
+from panda_node.work import plugins, splitting
 from panda_node.work.splitting import MAX_JOBS, split
 from sqlalchemy import select, update
+from sqlalchemy.dialects import oracle
 
 
 def rows(api: Any, table: Any) -> list[Any]:
@@ -188,6 +191,43 @@ def test_a_pilot_that_falls_silent_loses_its_job(api: Any) -> None:
     assert not {job["PandaID"] for job in again} & {reported["PandaID"], silent["PandaID"]}
 
 
+def test_a_retry_may_change_what_the_next_attempts_need(api: Any) -> None:
+    task_id = api.submit(nEvents=2, maxAttempt=1)
+    api.daemon("split_tasks")
+    good, bad = api.acquire(n_jobs=2)
+    api.finish(good)
+    api.report(bad["PandaID"], "failed")
+    api.daemon("add_main", "close_tasks")
+    for changes, problem in (
+        ({"nEvents": 9}, "retry cannot change nEvents, only site, "),
+        ({"prodSourceLabel": "managed"}, "retry cannot change prodSourceLabel"),
+        ({"ramCount": "many"}, "ramCount must be a whole number"),
+        ({"site": ""}, "site must be a text"),
+        ("{", "new_parameters: not JSON"),
+        ("[1]", "new_parameters: must be a JSON object"),
+    ):
+        answer = api.post("task/retry", task_id=task_id, new_parameters=changes)
+        assert (answer["success"], problem in answer["message"]) == (False, True), answer
+    assert api.get("task/get_status", f"task_id={task_id}")["data"] == "finished", "a refusal changes nothing"
+    changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "taskPriority": 7}
+    assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["success"]
+    assert api.acquire() == []
+    (job,) = api.acquire(site_name="BIG_SITE")
+    shown = (job["minRamCount"], job["coreCount"], job["resource_type"], job["attemptNr"], job["currentPriority"])
+    assert shown == (8000, 4, "MCORE", 2, 7)
+    assert rows(api, jobs)[-1].max_attempts == 3, "two more"
+    assert api.get("task/get_task_parameters", f"task_id={task_id}")["data"]["ramCount"] == 8000
+
+
+def test_a_broken_task_is_mended_by_a_retry_with_what_it_lacked(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit(site=None)
+    sqlite_api.daemon("split_tasks")
+    assert sqlite_api.get("task/get_status", f"task_id={task_id}")["data"] == "broken"
+    assert sqlite_api.post("task/retry", task_id=task_id, new_parameters={"site": "TEST_SITE", "nEvents": 1})["success"]
+    assert sqlite_api.daemon("split_tasks") == ["1 tasks, 1 jobs made, 0 tasks broken"]
+    assert len(sqlite_api.acquire()) == 1
+
+
 def test_killing_a_task(api: Any) -> None:
     task_id = api.submit()
     api.daemon("split_tasks")
@@ -288,6 +328,22 @@ def test_a_bad_task_is_refused(sqlite_api: Any, parameters: dict[str, object], p
     assert rows(sqlite_api, tasks) == []
 
 
+def test_a_small_task_cannot_grow_into_more_than_the_daemon_can_hold() -> None:
+    long = {"value": "x" * (splitting.MAX_COMMAND + 1)}
+    many = [{"value": "${IN} " * 1000, "param_type": "input", "dataset": "d", "files": ["f" * 500]}]
+    name = {"param_type": "output", "hidden": True, "value": "${IN}" * 1000}
+    for parameters, problem in (
+        ({"jobParameters": [long]}, "the parameters of a job are longer"),
+        ({"jobParameters": many}, "the parameters of a job are longer"),
+        ({"jobParameters": [{"value": "x" * 60_000}] * 2}, "the parameters of a job are longer"),
+        ({"jobParameters": [name], "pfnList": ["f" * 500]}, "the parameters of a job are longer"),
+        ({"jobParameters": [{"value": "x" * 90_000}], "nEvents": 1000}, "together are longer"),
+        ({"jobParameters": [{"hidden": True}] * 1000, "nEvents": 1000}, "1000 jobs of 1000 parameters"),
+    ):
+        with pytest.raises(RefusalError, match=problem):
+            split(1, "S", "trf", parameters)
+
+
 def test_input_files_are_shared_out() -> None:
     items = [
         {"param_type": "input", "value": "-i ${IN/T}", "dataset": "d", "files": ["a", "b", "c"]},
@@ -333,6 +389,40 @@ def test_filters_find_ones_own_tasks(sqlite_api: Any) -> None:
     assert found({"site": "X'; DROP TABLE tasks; --"}, "bob") == [other]
     assert sqlite_api.get(listing, "n_tasks=0")["data"] == []
     assert set(task_group._FILTERS) >= {"jediTaskID", "reqID", "status", "superStatus", "userName", "taskName"}
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 1e999, 10**30])
+def test_jobs_that_no_database_could_store_are_refused(postgres_api: Any, value: object) -> None:
+    state = ["NULL"] * 103
+    state[47], state[49] = "TEST_SITE", value  # type: ignore[call-overload]
+    answer = postgres_api.post("job/submit", jobs=json.dumps([[*state, []]]))
+    assert (answer["success"], answer["message"][:27]) == (False, "Failed to deserialize jobs:")
+    assert rows(postgres_api, jobs) == []
+
+
+def test_many_jobs_are_asked_for_in_lists_that_every_database_takes(sqlite_api: Any) -> None:
+    sqlite_api.submit()
+    sqlite_api.daemon("split_tasks")
+    asked = list(range(1, 2502))
+    known = sqlite_api.post("job/kill", job_ids=asked)["data"]
+    assert known == [True] * 3 + [False] * 2498
+    described = sqlite_api.post("job/get_description", job_ids=asked)["data"]
+    assert [job["jobStatus"] for job in described[:3]] == ["cancelled"] * 3
+    statement = str(select(jobs.c.job_id).where(among(jobs.c.job_id, asked)).compile(dialect=oracle.dialect()))
+    assert statement.count(" IN ") == 3, "Oracle takes 1000 values in a list"
+
+
+@pytest.mark.parametrize("guid", ["a\0b", "\ud800"])
+def test_a_report_that_no_database_could_store_fails_its_job_and_does_not_block_it(
+    postgres_api: Any, guid: str
+) -> None:
+    postgres_api.submit(nEvents=1, maxAttempt=1)
+    postgres_api.daemon("split_tasks")
+    (job,) = postgres_api.acquire()
+    names = job["outFiles"].split(",")
+    report = json.dumps({name: {"guid": guid, "fsize": 1, "adler32": "1"} for name in names})
+    postgres_api.report(job["PandaID"], "finished", job_output_report=report)
+    assert postgres_api.daemon("add_main") == ["0 jobs finished, 1 failed"]
 
 
 def test_reports_in_bulk(sqlite_api: Any) -> None:
@@ -474,6 +564,55 @@ def test_plugins_of_a_site_have_their_say(sqlite_api: Any, tmp_path: Path, monke
     assert isinstance(plugins.Plugins(sqlite_api.settings).adder("atlas"), plugins.CheckReport)
 
 
+BROKEN_PLUGIN = """
+class Broken:
+    def check(self, job, files, report):
+        if job.name.startswith("bad"):
+            raise RuntimeError("the catalogue is away")
+        return ""
+
+    def prepare(self, parameters):
+        if parameters["taskName"] == "unlucky":
+            raise RuntimeError("the catalogue is away")
+"""
+
+
+def test_a_plugin_that_fails_holds_up_its_own_work_only(
+    sqlite_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_plugins.py").write_text(BROKEN_PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("panda_node.daemon.jobs.split_tasks.AT_ONCE", 1)
+    monkeypatch.setattr("panda_node.daemon.jobs.add_main.AT_ONCE", 1)
+    entries = {"adder_plugins": "any:broken_plugins:Broken", "setupper_plugins": "any:broken_plugins:Broken"}
+    sqlite_api.node.server.update(entries)
+    sqlite_api.node.write()
+    sqlite_api.settings = sqlite_api.node.settings()
+    unlucky = sqlite_api.submit(taskName="unlucky")
+    for name in ("bad", "good"):
+        sqlite_api.submit(taskName=name, nEvents=1)
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(tasks).values(modified=tasks.c.modified - 60 + tasks.c.task_id))
+    for _ in range(3):
+        sqlite_api.daemon("split_tasks")
+    assert {task.name: task.status for task in rows(sqlite_api, tasks)} == {
+        "unlucky": "registered",
+        "bad": "running",
+        "good": "running",
+    }
+    info = sqlite_api.get("task/get_detailed_info", f"task_id={unlucky}")["data"]
+    assert "its jobs cannot be made yet" in info["errorDialog"]
+    for job in sqlite_api.acquire(n_jobs=2):
+        sqlite_api.finish(job)
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(jobs).values(modified=jobs.c.modified - 60 + jobs.c.job_id))
+    assert sqlite_api.daemon("add_main", "add_main") == ["0 jobs finished, 0 failed", "1 jobs finished, 0 failed"]
+    assert {job.name: job.status for job in rows(sqlite_api, jobs)} == {
+        "bad.000001": "holding",
+        "good.000001": "finished",
+    }
+
+
 @pytest.mark.parametrize("entry", ["x", "local:no.such.module:A", "local:json:NoSuch", "local:json:JSONDecoder"])
 def test_a_plugin_that_cannot_be_loaded_stops_the_start(node: Any, entry: str) -> None:
     node.server["adder_plugins"] = entry
@@ -483,6 +622,28 @@ def test_a_plugin_that_cannot_be_loaded_stops_the_start(node: Any, entry: str) -
     assert any("adder_plugins" in fault for fault in faults([node.directory / "etc/panda"], None, node.environment))
     done = node.run("daemon")
     assert (done.returncode, "adder_plugins" in done.stdout) == (2, True)
+
+
+def test_a_database_that_hangs_is_given_up_after_the_time_limit_and_used_again_after(
+    postgres_node: Any, postgres: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers, "GRACE", 0)
+    monkeypatch.setattr(drivers.connect, "__defaults__", (1, False))
+    postgres_node.server.update(dbtimeout=1)
+    api = request.getfixturevalue("postgres_api")
+    api.submit(nEvents=1)
+    api.daemon("split_tasks")
+    headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-S-DN": "/DC=test/CN=pilot"}
+    headers["Content-Type"] = "application/json"
+    with postgres.hanging():
+        for _ in range(2):  # in the middle of its work, and while connecting
+            start = time.monotonic()
+            answer = api.client.simulate_post(
+                "/api/v1/pilot/acquire_jobs", body='{"site_name": "TEST_SITE"}', headers=headers
+            )
+            assert (answer.status_code, answer.json["success"]) == (503, False)
+            assert time.monotonic() - start < 5
+    assert len(api.acquire()) == 1
 
 
 def test_without_the_database_calls_are_told_so_and_work_again_by_themselves(postgres_api: Any, postgres: Any) -> None:

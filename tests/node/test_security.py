@@ -84,6 +84,21 @@ def test_static_folders_show_neither_lists_nor_what_lies_beside_them(outside: An
     assert outside.http(path).status in (400, 403, 404)
 
 
+def test_what_a_user_put_into_the_cache_is_no_page_of_the_node(
+    host: Any, outside: Any, settings: dict[str, Any]
+) -> None:
+    """A browser that ran it would act with its reader's certificate."""
+    file = f"{settings['panda_server_logdir']}/pandacache/page.html"
+    host.run_expect([0], "echo '<script>1</script>' > %s && chmod 644 %s", file, file)
+    answer = outside.https("/cache/page.html")
+    host.run_expect([0], "rm %s", file)
+    assert answer.status == 200
+    assert (answer.headers["Content-Security-Policy"], answer.headers["X-Content-Type-Options"]) == (
+        "sandbox",
+        "nosniff",
+    )
+
+
 def test_a_link_in_a_static_folder_leads_to_nothing_of_roots(host: Any, outside: Any, settings: dict[str, Any]) -> None:
     link = "/var/cache/pandaserver/schedconfig/test-link.json"
     host.run_expect([0], "runuser -u %s -- ln -s /etc/os-release %s", settings["panda_server_user"], link)

@@ -373,6 +373,20 @@ def test_what_tells_who_the_client_is_cannot_be_sent_by_a_client(role: Role) -> 
     assert [name for name in told if f"RequestHeader unset {name} early\n" not in everybody] == []
 
 
+@pytest.mark.parametrize(("limit", "waits"), [(60, 300), (300, 330), (500, 530)])
+def test_httpd_waits_until_the_application_gives_up_the_database(role: Role, limit: int, waits: int) -> None:
+    text = role("panda_server-httpd.conf.j2", panda_server_dbtimeout=limit)
+    assert set(re.findall(r"timeout=(\d+) retry=0", text)) == {str(waits)}
+
+
+def test_no_browser_takes_a_file_of_a_static_folder_for_a_page_of_the_node(role: Role) -> None:
+    folders = re.findall(r"<Directory (/\S+/)>(.*?)</Directory>", role("panda_server-httpd.conf.j2"), re.DOTALL)
+    assert len(folders) == 5
+    for folder, inside in folders:
+        assert "Header set Content-Security-Policy sandbox" in inside, folder
+        assert "Header set X-Content-Type-Options nosniff" in inside, folder
+
+
 def test_only_the_node_and_named_clients_see_metrics_and_status(role: Role) -> None:
     text = role("panda_server-httpd.conf.j2", panda_server_monitoring_clients=["192.0.2.7"])
     for location in ("/node/metrics", "/server-status"):

@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True, dest="what", metavar="WHAT"
     )
     add = ban.add_parser("add", help="keep a user out; every node follows within a minute")
-    add.add_argument("user", metavar="NAME", help="as panda-Entry.log has it after user=")
+    add.add_argument("user", metavar="NAME", help="as panda-Entry.log has it after user=, or a whole DN")
     add.add_argument("--reason", default="no reason given")
     ban.add_parser("remove", help="let a user in again").add_argument("user", metavar="NAME")
     ban.add_parser("list", help="who is kept out, and why")

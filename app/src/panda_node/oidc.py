@@ -106,10 +106,9 @@ class Tokens:
         url = organisation.configuration_url
         issuer = self._issuers.setdefault(url, _Issuer(url))
         claims = issuer.claims(token)
-        identifiers = {claims.get("client_id"), claims.get("sub")}
-        audience = claims.get("aud", [])
-        identifiers.update([audience] if isinstance(audience, str) else audience if isinstance(audience, list) else [])
-        if not identifiers & organisation.client_ids:
+        audience = claims.get("aud")
+        shown = [claims.get("client_id"), claims["sub"], *(audience if isinstance(audience, list) else [audience])]
+        if organisation.client_ids.isdisjoint(item for item in shown if isinstance(item, str)):
             raise TokenRefusedError("Invalid audience")
         _check_groups(claims, organisation, vo, role)
         return _identity(claims, vo, role)

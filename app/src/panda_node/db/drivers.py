@@ -1,6 +1,8 @@
 """Opens connections to the four kinds of database. Only this module knows the drivers; each is imported when used."""
 
+import select
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5
 """Seconds until an attempt to connect is given up."""
+GRACE = 2
+"""Seconds beyond a statement's limit in which the database's own refusal may still arrive."""
 
 
 class Driver(Protocol):
@@ -58,8 +62,10 @@ class Postgres:
     dialect = "postgresql+psycopg2"
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
-        import psycopg2  # type: ignore[import-untyped]
+        import psycopg2.extensions  # type: ignore[import-untyped]
 
+        # The server's own limit does not help when the server hangs, or its host does.
+        psycopg2.extensions.set_wait_callback(_wait_for_postgres)
         limit = f"-c statement_timeout={database.call_timeout * 1000}" if database.call_timeout else ""
         connection: Any = psycopg2.connect(
             host=database.host,
@@ -75,7 +81,9 @@ class Postgres:
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=30000,
+            connection_factory=_postgres_connection(timeout),
         )
+        connection.patience = database.call_timeout and database.call_timeout + GRACE
         return connection  # type: ignore[no-any-return]
 
     def refused(self, error: Exception) -> bool:
@@ -89,6 +97,27 @@ class Postgres:
     def busy(self, error: BaseException | None) -> bool:
         # Serialization failure, deadlock, lock not available, statement timeout.
         return getattr(error, "pgcode", None) in ("40001", "40P01", "55P03", "57014")
+
+
+def _postgres_connection(patience: float) -> Any:
+    import psycopg2.extensions
+
+    return type("Connection", (psycopg2.extensions.connection,), {"patience": patience})
+
+
+def _wait_for_postgres(connection: Any) -> None:
+    """What psycopg2 calls to wait for an answer: gives up, and by that closes the connection, after its patience."""
+    from psycopg2 import OperationalError
+    from psycopg2.extensions import POLL_OK, POLL_READ
+
+    patience = getattr(connection, "patience", None)  # a plugin's own connection has none
+    deadline = None if patience is None else time.monotonic() + patience
+    while (state := connection.poll()) != POLL_OK:
+        wait = select.poll()
+        wait.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        if not wait.poll(left):
+            raise OperationalError(f"no answer within {patience:g} s")
 
 
 class MySQL:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from alembic import command
 from alembic.config import Config
@@ -25,7 +26,8 @@ def upgrade(settings: DatabaseSettings, to: Version = REQUIRED) -> tuple[Version
 
     Several nodes may call this at once: one works, the others wait for it and then find nothing to do.
     """
-    database = Database(settings, create=True)
+    # No limit on a statement: an index on a large table takes what it takes.
+    database = Database(replace(settings, call_timeout=None), create=True)
     try:
         with database.writing("schema upgrade") as connection, _alone(connection):
             before = _installed(connection)

@@ -3,11 +3,13 @@
 Times of the workload are whole seconds since 1970: every database compares and groups them alike, in any time zone.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Double,
     ForeignKey,
@@ -18,10 +20,23 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
+    or_,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 metadata = MetaData()
+
+MAX_LISTED = 1000
+"""Values that Oracle takes in one list."""
+
+
+def among(column: "Column[Any]", values: Iterable[Any]) -> "ColumnElement[bool]":
+    """`column IN (values)`, in as many lists as it takes."""
+    given = list(values)
+    lists = [column.in_(given[start : start + MAX_LISTED]) for start in range(0, len(given), MAX_LISTED)]
+    return or_(*lists) if lists else false()
+
 
 # MySQL's plain TEXT ends at 64 kB.
 LongText = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")

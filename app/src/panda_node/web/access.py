@@ -49,6 +49,9 @@ class Access:
                 return self._tokens.identify(token.strip(), request.get_header("Origin"))
             except oidc.TokenRefusedError as error:
                 raise ForbiddenError(f"ERROR : Token authentication failed. {error}") from error
+        if request.get_header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            # A browser shows its owner's certificate to whatever page asks it to; a page of another site may not.
+            raise ForbiddenError("ERROR : pages of other sites cannot call with your certificate")
         return identity.from_certificate(_headers(request.get_header))
 
     def is_production(self, client: Identity) -> bool:
@@ -57,7 +60,7 @@ class Access:
 
     def admit(self, client: Identity, production: bool) -> None:
         """Refuses a client that is banned, or asks too often."""
-        if client.name in self._ban_list():
+        if not self._ban_list().isdisjoint((client.name, client.dn, client.key)):
             raise ForbiddenError(f"ERROR : Token authentication failed. User {client.name} is banned")
         if not (self._production if production else self._users).allows(client.key):
             raise falcon.HTTPTooManyRequests(description="too many requests, try again in a minute", retry_after=60)

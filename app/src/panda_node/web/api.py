@@ -1,5 +1,8 @@
 """/api/v1/<module>/<method>: dispatches a call, and wraps what comes of it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import falcon
 from falcon import Request, Response
 
@@ -50,8 +53,11 @@ class ApiV1:
 
     on_head = on_post = on_put = on_delete = on_patch = on_get
 
-    def call(self, method: Method, request: Request, given: dict[str, object] | None = None) -> object:
-        """Calls the method with the request's arguments, or with the given ones, once the client may call it."""
+    def call(self, method: Method, request: Request, read: Callable[[], dict[str, Any]] | None = None) -> object:
+        """Calls the method with the request's arguments, or with what `read` makes of them.
+
+        Nothing of a body is read before the client may call: it can be large, and can come as slowly as it likes.
+        """
         identity = self._access.identify(request)
         request.context.client = identity.name if identity else None
         production = identity is not None and self._access.is_production(identity)
@@ -62,10 +68,10 @@ class ApiV1:
             if method.production and not production:
                 raise RefusalError(MESSAGE_PRODUCTION)
         asked = "GET" if request.method == "HEAD" else request.method
-        if given is None and asked not in (method.http_method, method.also):
+        if read is None and asked not in (method.http_method, method.also):
             raise RefusalError(f"expecting {method.http_method}, received {asked}")
         call = Call(request, self._settings, self._database, identity, production)
-        values = arguments.read(request, method) if given is None else given
+        values = read() if read else arguments.read(request, method)
         return method.handler(call, **values)
 
 

@@ -1,24 +1,23 @@
 """Reads a call's arguments from query, JSON, form or multipart, within limits, and holds them to the method's types."""
 
 import io
-import json
 import types
 import typing
 import zlib
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import falcon
 from falcon import Request
 from falcon.media.multipart import MultipartParseOptions
 
+from panda_node import untrusted
 from panda_node.web.methods import Method, RefusalError
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a JSON or form body, as it comes and as it is after gunzip. Uploads have limits of their own."""
 MAX_UPLOAD = 768 * 1024 * 1024
-MAX_INTEGER = 2**63 - 1
 _FORM = "application/x-www-form-urlencoded"
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -110,13 +109,8 @@ def gunzip(data: bytes) -> bytes:
 
 
 def _json(body: bytes) -> dict[str, Any]:
-    def refuse(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not JSON")
-
     try:
-        content = json.loads(body, parse_constant=refuse)
-    except RecursionError as error:
-        raise InvalidJsonError("nested too deeply") from error
+        content = untrusted.read_json(body)
     except ValueError as error:
         raise InvalidJsonError(str(error)) from error
     if not isinstance(content, dict):
@@ -202,7 +196,7 @@ def _check(name: str, value: Any, annotation: Any) -> None:
             if not all(_fits(element, item) for element in value):
                 raise RefusalError(f"Type error: All elements in '{name}' must be {type_name(item)}.")
     try:
-        _storable(value)
+        untrusted.check(value)
     except ValueError as error:
         raise RefusalError(f"Argument error: '{name}' {error}") from error
 
@@ -214,24 +208,3 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float)
     return isinstance(value, kind)
-
-
-def _storable(value: Any) -> None:
-    """Not every database takes every number and text that JSON can say."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("contains a NUL character")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("contains half a character") from None
-    elif isinstance(value, int | float):
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise ValueError("is a number out of range")
-    elif isinstance(value, list):
-        for item in value:
-            _storable(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _storable(key)
-            _storable(item)

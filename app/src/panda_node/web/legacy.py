@@ -75,7 +75,7 @@ class OldMethod:
 
     def on_post(self, request: Request, response: Response) -> None:
         try:
-            outcome = self._api.call(METHODS[self._legacy.name], request, self._arguments(request))
+            outcome = self._api.call(METHODS[self._legacy.name], request, lambda: self._arguments(request))
         except RefusalError as refusal:
             answer = self._refused(refusal)
         except ForbiddenError as error:

@@ -9,7 +9,8 @@ from typing import Any
 from falcon import Request, Response
 
 from panda_node import __version__
-from panda_node.web.arguments import MAX_INTEGER, Upload
+from panda_node.untrusted import MAX_INTEGER
+from panda_node.web.arguments import Upload
 from panda_node.web.methods import METHODS, Method
 
 _SCALARS: dict[Any, dict[str, object]] = {

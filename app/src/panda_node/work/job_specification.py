@@ -1,8 +1,8 @@
 """The form in which clients submit jobs, and get them described: a job as the list of its attributes, by place."""
 
-import json
 from typing import Any
 
+from panda_node import untrusted
 from panda_node.errors import RefusalError
 
 
@@ -39,8 +39,9 @@ _NOTHING = ("NULL", "", None)
 def read_jobs(text: str) -> list[dict[str, Any]]:
     """The jobs of a submission, as attributes by name without those that are not set; `Files` is a list of the same."""
     try:
-        states = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        states = untrusted.read_json(text)
+        untrusted.check(states)
+    except ValueError as error:
         raise RefusalError(f"Failed to deserialize jobs: {error}") from error
     if not isinstance(states, list) or not all(isinstance(state, list) and state for state in states):
         raise RefusalError("Failed to deserialize jobs: must be a list of lists of attributes")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
-from panda_node.db.tables import files, jobs, workers
+from panda_node.db.tables import among, files, jobs, workers
 from panda_node.work import states
 
 NO_COMMAND = "NULL"
@@ -63,7 +63,7 @@ def files_of(connection: Connection, job_ids: Iterable[int]) -> dict[int, list[R
     """The files of several jobs, by job."""
     found: dict[int, list[Row[Any]]] = {job_id: [] for job_id in job_ids}
     if found:
-        query = select(files).where(files.c.job_id.in_(list(found))).order_by(files.c.file_id)
+        query = select(files).where(among(files.c.job_id, found)).order_by(files.c.file_id)
         for row in connection.execute(query):
             found[row.job_id].append(row)
     return found
@@ -138,12 +138,12 @@ def fail(connection: Connection, job: Row[Any], source: str, text: str, retry: b
     return True
 
 
-def next_attempt(connection: Connection, job: Row[Any], more: int = 0) -> None:
+def next_attempt(connection: Connection, job: Row[Any], changes: Mapping[str, Any] | None = None) -> None:
     """A new job for the same work. The old one stays as it ended, so a late report about it moves nothing."""
     same = "task_id serial name owner user_name label site priority resource_type cores memory disk transformation"
     values = {name: getattr(job, name) for name in (*same.split(), "parameters", "specification")}
-    values |= {"status": states.ACTIVATED, "attempt": job.attempt + 1, "max_attempts": job.max_attempts + more}
-    values |= {"created": now(), "modified": now()}
+    values |= {"status": states.ACTIVATED, "attempt": job.attempt + 1, "max_attempts": job.max_attempts}
+    values |= {"created": now(), "modified": now(), **(changes or {})}
     primary_key = connection.execute(insert(jobs).values(**values)).inserted_primary_key
     assert primary_key is not None
     columns = [files.c.type, files.c.lfn, files.c.dataset, files.c.scope]

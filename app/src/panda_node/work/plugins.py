@@ -5,12 +5,12 @@ stands for every other. A plugin that cannot be loaded is a fault of the configu
 """
 
 import importlib
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Row
 
+from panda_node import untrusted
 from panda_node.config import Settings
 from panda_node.config_files import SERVER_FILE
 from panda_node.errors import ConfigurationError
@@ -98,9 +98,10 @@ def _load(key: str, entries: Sequence[str], function: str, faults: list[str]) ->
 
 
 def read_report(text: str | None) -> dict[str, Any]:
-    """A pilot's job_output_report, by file name; empty if it cannot be read."""
+    """A pilot's job_output_report, by file name; empty if it cannot be read, or stored."""
     try:
-        content = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        content = untrusted.read_json(text or "{}")
+        untrusted.check(content)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -10,6 +10,13 @@ from typing import Any
 from panda_node.errors import RefusalError
 
 MAX_JOBS = 20_000
+# A task of a few kB must not grow into more than a daemon can hold.
+MAX_PARTS = 500_000
+"""Items of all jobs' parameters together."""
+MAX_COMMAND = 100_000
+"""Characters of one job's parameters, or of a file's name before it is cut."""
+MAX_TEXT = 50_000_000
+"""Characters of all jobs' parameters together."""
 DEFAULT_ATTEMPTS = 3
 MAX_ATTEMPTS = 100
 
@@ -62,13 +69,20 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
     count = ceil(len(inputs) / per_job) if inputs else _count(parameters)
     if count > MAX_JOBS:
         raise RefusalError(f"{count} jobs are asked for, {MAX_JOBS} at most are made")
+    if count * len(items) > MAX_PARTS:
+        raise RefusalError(
+            f"{count} jobs of {len(items)} parameters are asked for, {MAX_PARTS} in all at most are made"
+        )
     transformation = parameters.get("transPath") or default_transformation
     log = parameters.get("log")
-    jobs = []
+    jobs, size = [], 0
     for serial in range(1, count + 1):
         mine = inputs[(serial - 1) * per_job : serial * per_job]
         fill = _Filling(task_id, serial, mine, str(parameters.get("sourceURL") or ""))
         job = NewJob(serial, fill.command(items))
+        size += len(job.parameters)
+        if size > MAX_TEXT:
+            raise RefusalError(f"the jobs' parameters together are longer than {MAX_TEXT} characters")
         job.files += [File("input", lfn, dataset) for dataset, lfn in mine]
         for item in [*items, *([log] if isinstance(log, dict) else [])]:
             if item.get("param_type") in ("output", "log"):
@@ -132,7 +146,16 @@ class _Filling:
         self._pattern = re.compile("|".join(re.escape(name) for name in self._values))
 
     def text(self, template: str) -> str:
-        return self._pattern.sub(lambda match: self._values[match[0]], template)
+        size = len(template)
+
+        def value(match: re.Match[str]) -> str:
+            nonlocal size
+            size += len(self._values[match[0]])
+            if size > MAX_COMMAND:
+                raise RefusalError(f"the parameters of a job are longer than {MAX_COMMAND} characters")
+            return self._values[match[0]]
+
+        return self._pattern.sub(value, template)
 
     def command(self, items: list[dict[str, Any]]) -> str:
         """The job's parameters: what is not hidden, parted by blanks unless an item wants none behind it."""
@@ -140,6 +163,8 @@ class _Filling:
         for item in items:
             if not item.get("hidden"):
                 text += self.text(str(item.get("value") or "")) + ("" if item.get("padding") is False else " ")
+                if len(text) > MAX_COMMAND:
+                    raise RefusalError(f"the parameters of a job are longer than {MAX_COMMAND} characters")
         return text.strip()
 
 

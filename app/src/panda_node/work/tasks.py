@@ -7,13 +7,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
-from panda_node.db.tables import jobs, tasks
+from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
 from panda_node.work import states
 from panda_node.work.jobs import cancel, cut, next_attempt, now
 
 DEFAULT_PRIORITY = 1000
+CHANGEABLE = {
+    "site": "site",
+    "taskPriority": "priority",
+    "coreCount": "cores",
+    "ramCount": "memory",
+    "outDiskCount": "disk",
+    "maxAttempt": "max_attempts",
+}
+"""Parameters that a retry may change once there are jobs, and the columns of a job that they mean."""
 # What the public package says with a task that it does not take.
 DUPLICATE = 2
 SERVER_ERROR = 4
@@ -94,21 +103,49 @@ def finish(connection: Connection, task: Row[Any], soft: bool) -> None:
     cancel(connection, wanted & (jobs.c.status == states.ACTIVATED) if soft else wanted, "the task was finished early")
 
 
-def retry(connection: Connection, task: Row[Any]) -> int:
-    """Gives every job of an ended task that did not finish one more attempt; returns how many."""
-    if task.status not in (states.FINISHED, states.FAILED, states.ABORTED):
+def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any]) -> int:
+    """Gives every job of an ended task that did not finish one more attempt; returns how many.
+
+    The new attempts are made with the changed parameters. A task that has no jobs yet is split anew with them.
+    """
+    if task.status not in states.TASK_FINAL:
         raise RefusalError(f"retry is not possible: the task is {task.status}", 1)
     _move(connection, task, states.RUNNING)
     last: dict[int, Row[Any]] = {}
     query = select(jobs).where(jobs.c.task_id == task.task_id).order_by(jobs.c.serial, jobs.c.attempt)
     for job in connection.execute(query):
         last[job.serial] = job
+    columns = _changed(changes, anything=not last)
+    if changes:
+        values = {"parameters": json.dumps({**json.loads(task.parameters), **changes})}
+        values |= {name: columns[name] for name in ("site", "priority") if name in columns}
+        connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(**values))
     unfinished = [job for job in last.values() if job.status in (states.FAILED, states.CANCELLED)]
+    attempts = columns.pop("max_attempts", 0)
     for job in unfinished:
-        next_attempt(connection, job, more=max(0, job.attempt + 1 - job.max_attempts))
+        limit = job.attempt + attempts if attempts else max(job.attempt + 1, job.max_attempts)
+        next_attempt(connection, job, {**columns, "max_attempts": limit})
     if not last:
         _move(connection, task, states.REGISTERED, expected=states.RUNNING)
     return len(unfinished)
+
+
+def _changed(changes: Mapping[str, Any], anything: bool) -> dict[str, Any]:
+    """The columns that new parameters mean, held to their types."""
+    columns: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key == "taskName" or not (anything or key in CHANGEABLE):
+            raise RefusalError(f"retry cannot change {key[:100]}, only {', '.join(CHANGEABLE)}", 1)
+        if key == "site":
+            if not isinstance(value, str) or not 0 < len(value) <= 100:
+                raise RefusalError("retry: site must be a text of 100 at most", 1)
+        elif key in CHANGEABLE and (type(value) is not int or not 0 < value < 10**6):
+            raise RefusalError(f"retry: {key} must be a whole number from 1 to 999999", 1)
+        if key in CHANGEABLE:
+            columns[CHANGEABLE[key]] = value
+    if "cores" in columns:
+        columns["resource_type"] = "SCORE" if columns["cores"] == 1 else "MCORE"
+    return columns
 
 
 def _move(connection: Connection, task: Row[Any], status: str, expected: str | None = None) -> None:
@@ -128,7 +165,7 @@ def progress(connection: Connection, task_ids: list[int]) -> dict[int, dict[str,
     rank = case((jobs.c.status == states.FINISHED, 0), (jobs.c.status.in_(states.ACTIVE), 1), else_=2)
     pieces = (
         select(jobs.c.task_id, jobs.c.serial, func.min(rank).label("best"))
-        .where(jobs.c.task_id.in_(task_ids))
+        .where(among(jobs.c.task_id, task_ids))
         .group_by(jobs.c.task_id, jobs.c.serial)
         .subquery()
     )

@@ -7,6 +7,7 @@ from sqlalchemy import Row, select, update
 from panda_node import log_files
 from panda_node.daemon.job import JobContext
 from panda_node.db.tables import files, jobs, tasks
+from panda_node.errors import DatabaseUnreachableError
 from panda_node.work import jobs as work
 from panda_node.work import states
 from panda_node.work.plugins import Plugins, read_report
@@ -29,8 +30,13 @@ def run(context: JobContext) -> str:
     for job in done:
         try:
             ended[_end(context, plugins, job)] += 1
+        except DatabaseUnreachableError:
+            raise
         except Exception:
             _log.exception("job %d cannot be added, it stays in holding", job.job_id)
+            with context.database.writing("postpone job") as connection:
+                # To the end of the queue: however many there are of its kind, the others have their turn.
+                connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(modified=work.now()))
     return f"{ended[states.FINISHED]} jobs finished, {ended[states.FAILED]} failed"
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from panda_node import log_files
 from panda_node.daemon.job import JobContext
 from panda_node.db.tables import files, jobs, tasks
-from panda_node.errors import RefusalError
+from panda_node.errors import DatabaseUnreachableError, RefusalError
 from panda_node.work import states
 from panda_node.work.jobs import now
 from panda_node.work.plugins import Plugins
@@ -16,17 +17,30 @@ from panda_node.work.splitting import split
 
 AT_ONCE = 100
 _ROWS = 500
+_POSTPONED = "its jobs cannot be made yet; the operators find the reason in panda-daemons.log"
+
+_log = log_files.get(log_files.DAEMONS)
 
 
 def run(context: JobContext) -> str:
-    """Splits each new task in a transaction of its own, so that one that cannot be split stops no other."""
+    """Splits each new task in a transaction of its own, so that one that cannot be split stops no other.
+
+    One at which a setupper fails is tried again with every run, behind the others.
+    """
     plugins = Plugins(context.settings)
     with context.database.reading("new tasks") as connection:
-        query = select(tasks).where(tasks.c.status == states.REGISTERED).order_by(tasks.c.task_id).limit(AT_ONCE)
-        new = connection.execute(query).all()
+        query = select(tasks).where(tasks.c.status == states.REGISTERED).order_by(tasks.c.modified, tasks.c.task_id)
+        new = connection.execute(query.limit(AT_ONCE)).all()
     made = broken = 0
     for task in new:
-        count = _split(context, plugins, task)
+        try:
+            count = _split(context, plugins, task)
+        except DatabaseUnreachableError:
+            raise
+        except Exception:
+            _log.exception("task %d cannot be split, it stays registered", task.task_id)
+            _move(context, task, states.REGISTERED, _POSTPONED)
+            continue
         made += count
         broken += count == 0
     return f"{len(new)} tasks, {made} jobs made, {broken} tasks broken"
@@ -62,7 +76,8 @@ def _split(context: JobContext, plugins: Plugins, task: Row[Any]) -> int:
     with context.database.writing("split task") as connection:
         # Another node may be at the same task: who moves it on makes the jobs.
         same = (tasks.c.task_id == task.task_id) & (tasks.c.status == states.REGISTERED)
-        if connection.execute(update(tasks).where(same).values(status=states.RUNNING, modified=now())).rowcount != 1:
+        moved = {"status": states.RUNNING, "modified": now(), "diagnostics": None}
+        if connection.execute(update(tasks).where(same).values(**moved)).rowcount != 1:
             return 0
         rows = [
             {
@@ -88,6 +103,6 @@ def _split(context: JobContext, plugins: Plugins, task: Row[Any]) -> int:
 
 
 def _move(context: JobContext, task: Row[Any], status: str, diagnostics: str) -> None:
-    with context.database.writing("broken task") as connection:
+    with context.database.writing("task without jobs") as connection:
         same = (tasks.c.task_id == task.task_id) & (tasks.c.status == states.REGISTERED)
         connection.execute(update(tasks).where(same).values(status=status, diagnostics=diagnostics, modified=now()))

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from panda_node.db.tables import files, jobs
+from panda_node.db.tables import among, files, jobs
 from panda_node.web.methods import Call, RefusalError, method
 from panda_node.work import jobs as work
 from panda_node.work import states
@@ -95,10 +95,10 @@ def kill(
     """Kills jobs: waiting ones now, the others when their pilots next report. True for each that is the client's."""
     _bounded(job_ids)
     with call.database.writing("job kill") as connection:
-        query = select(jobs.c.job_id, jobs.c.owner).where(jobs.c.job_id.in_(job_ids))
+        query = select(jobs.c.job_id, jobs.c.owner).where(among(jobs.c.job_id, job_ids))
         owners = {row.job_id: row.owner for row in connection.execute(query)}
         mine = [job_id for job_id, owner in owners.items() if call.production or owner == call.client.key]
-        work.cancel(connection, jobs.c.job_id.in_(mine), f"killed by {call.client.name}"[:500])
+        work.cancel(connection, among(jobs.c.job_id, mine), f"killed by {call.client.name}"[:500])
     return [job_id in mine for job_id in job_ids]
 
 
@@ -107,7 +107,7 @@ def get_status(call: Call, job_ids: list[int], timeout: int = 60) -> list[dict[s
     """The state of each job and the command that waits for its pilot."""
     _bounded(job_ids)
     with call.database.reading("job status") as connection:
-        query = select(jobs.c.job_id, jobs.c.status, jobs.c.command).where(jobs.c.job_id.in_(job_ids))
+        query = select(jobs.c.job_id, jobs.c.status, jobs.c.command).where(among(jobs.c.job_id, job_ids))
         known = {row.job_id: row for row in connection.execute(query)}
     return [
         {"command": known[job_id].command, "status": known[job_id].status}
@@ -122,7 +122,7 @@ def get_description(call: Call, job_ids: list[int]) -> list[dict[str, object] | 
     """All that is known of each job and its files; null for one that is not known."""
     _bounded(job_ids)
     with call.database.reading("job description") as connection:
-        known = {row.job_id: row for row in connection.execute(select(jobs).where(jobs.c.job_id.in_(job_ids)))}
+        known = {row.job_id: row for row in connection.execute(select(jobs).where(among(jobs.c.job_id, job_ids)))}
         its_files = work.files_of(connection, known)
     return [described(known[job_id], its_files[job_id]) if job_id in known else None for job_id in job_ids]
 

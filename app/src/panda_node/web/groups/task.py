@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from panda_node import untrusted
 from panda_node.db.tables import jobs, tasks
 from panda_node.web.methods import Answer, Call, RefusalError, method
 from panda_node.work import tasks as work
@@ -121,8 +122,8 @@ def get_detailed_info(call: Call, task_id: int) -> dict[str, object]:
 
 def _read_filters(text: str | None) -> dict[str, str]:
     try:
-        filters = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
+        filters = untrusted.read_json(text) if text else {}
+    except ValueError as error:
         raise RefusalError(f"filters: not JSON: {error}") from error
     if not isinstance(filters, dict):
         raise RefusalError("filters: must be a JSON object")
@@ -204,11 +205,18 @@ def retry(
     keep_gshare_priority: bool = False,
     ignore_hard_exhausted: bool = False,
 ) -> Answer:
-    """Tries what did not finish once more. New parameters are not taken: submit a new task with them."""
-    if new_parameters:
-        raise RefusalError("retry with new parameters is not supported; submit a new task", 1)
+    """Tries what did not finish once more, with new parameters if there are any."""
+    changes = new_parameters or {}
+    if isinstance(changes, str):
+        try:
+            changes = untrusted.read_json(changes)
+            untrusted.check(changes)
+        except ValueError as error:
+            raise RefusalError(f"new_parameters: not JSON: {error}", 1) from error
+    if not isinstance(changes, dict):
+        raise RefusalError("new_parameters: must be a JSON object", 1)
     with call.database.writing("task retry") as connection:
-        work.retry(connection, work.own(connection, task_id, call.client, call.production))
+        work.retry(connection, work.own(connection, task_id, call.client, call.production), changes)
     return _registered("retry", task_id)
 
 
