@@ -125,9 +125,9 @@ class Fleet:
         assert code == expect if expect is not None else code != 0, run.output
         return run
 
-    def load(self) -> Load:
-        """Clients that ask the balancer for as long as the `with` lasts."""
-        return Load(self.addresses[BALANCER], SERVICE, self.authority)
+    def load(self, name: str = BALANCER) -> Load:
+        """Clients that ask the balancer, or another host, for as long as the `with` lasts."""
+        return Load(self.addresses[name], SERVICE, self.authority)
 
     def host(self, name: str) -> Any:
         """A host from inside, over the inventory's ssh."""

@@ -53,7 +53,7 @@ class Load:
         longest = max(self.seconds, default=0.0)
         return (
             f"{len(self.seconds)} requests in {self.took:.0f} s ({self.rate:.0f} a second), {len(self.failed)} failed, "
-            f"longest {longest:.1f} s"
+            f"{len(self.slow)} took more than {SLOW_SECONDS:.0f} s, the longest {longest:.1f} s"
         )
 
     def __enter__(self) -> Load:
