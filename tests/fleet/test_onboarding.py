@@ -85,7 +85,7 @@ def test_a_node_is_brought_in_without_a_failed_request_or_a_restart(
     eventually(lambda: file.ask(NODES[0]), (200, f"from {NEWCOMER}"), within=5)
     fleet.command(NEWCOMER, f"rm {SCHEDCONFIG}/{file.name}")
 
-    for text in ("certificate group 'bigpanda'", "25080, 25443, 25085", f"({fleet.addresses[NEWCOMER]})"):
+    for text in ("certificate group bigpanda", "25080, 25443, 25085", f"({fleet.addresses[NEWCOMER]})"):
         assert run.said(text)
     assert fleet.play(ONBOARD, "-e", f"node={NEWCOMER}").changed == NOTHING
 
