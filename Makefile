@@ -11,7 +11,7 @@ ROUNDS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help venv venv-for-tests demo demo-clean test lint unit molecule bench bench-app soak wheelhouse docs lock clean
+.PHONY: help venv venv-for-tests demo demo-clean test lint unit molecule bench bench-app bench-onboard soak wheelhouse docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ molecule: venv ## Run the molecule scenarios (SCENARIOS="default debian" chooses
 
 bench: venv ## Measure bare node to alive beside a plain shell script (ROUNDS=3)
 	@python tests/bench/run.py --rounds $(ROUNDS)
+
+bench-onboard: venv ## Measure how long a bare node takes into a fleet of 3 and of 9
+	@python tests/bench/onboard.py
 
 bench-app: venv-for-tests ## Measure requests per second of the application on PostgreSQL (needs wrk)
 	@python tests/bench/app/run.py --workers 1 2 4

@@ -1,4 +1,4 @@
-"""Filter `panda.provision.siblings`."""
+"""Filters `panda.provision.siblings` and `with_addresses`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ def test_siblings_are_the_others_in_the_order_of_the_group() -> None:
     assert siblings(["n2", "localhost", "n1"], HOSTVARS, "n1") == [
         {"name": "n2", "addresses": ["192.0.2.2"]},
         {"name": "localhost", "addresses": addresses.resolve("localhost")},
+    ]
+
+
+def test_hosts_come_with_their_addresses_in_the_order_given() -> None:
+    assert addresses.with_addresses(["n2", "n1"], HOSTVARS) == [
+        {"name": "n2", "addresses": ["192.0.2.2"]},
+        {"name": "n1", "addresses": ["192.0.2.1"]},
     ]
 
 
