@@ -93,16 +93,22 @@ def key_pair(certificate: str, key: str) -> str:
     return ""
 
 
-def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
-    """Load, enablement and activity of units, as `systemctl show` tells them."""
-    properties = ("Id", "LoadState", "UnitFileState", "ActiveState")
+def unit_properties(module: AnsibleModule, units: list[str], properties: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Properties of units, as `systemctl show` tells them."""
     _, out, _ = module.run_command(["systemctl", "show", f"--property={','.join(properties)}", *units])
-    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")
+    ]
     # In the order asked for: an alias answers with the name of the unit it stands for.
+    return {unit: block for unit, block in zip(units, blocks) if "LoadState" in block}
+
+
+def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
+    """Load, enablement and activity of units."""
+    found = unit_properties(module, units, ("Id", "LoadState", "UnitFileState", "ActiveState"))
     return {
         unit: {"load": block["LoadState"], "enabled": block["UnitFileState"], "active": block["ActiveState"]}
-        for unit, block in zip(units, blocks)
-        if "LoadState" in block
+        for unit, block in found.items()
     }
 
 
