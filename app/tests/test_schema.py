@@ -1,6 +1,7 @@
 """The schema check and the upgrade, as an operator and the services see them."""
 
 import contextlib
+import json
 import socket
 import sqlite3
 import subprocess
@@ -43,6 +44,21 @@ def test_from_nothing_over_one_version_behind_to_current(any_node: Any) -> None:
     assert any_node.run("schema", "upgrade").stdout == "schema: already at 1.2.0\n"
     done = any_node.run("schema", "check")
     assert (done.returncode, done.stdout) == (0, OK)
+
+
+def test_what_is_there_and_what_is_needed_can_be_read_by_programs(any_node: Any) -> None:
+    done = any_node.run("schema", "show")
+    hint = "no schema is installed, this release needs 1.2.0; run 'panda-node schema upgrade'"
+    assert json.loads(done.stdout) == {"required": "1.2.0", "installed": "", "fault": hint}
+    assert done.returncode == 3
+    any_node.install_schema()
+    done = any_node.run("schema", "show")
+    assert json.loads(done.stdout) == {"required": "1.2.0", "installed": "1.2.0", "fault": ""}
+    assert done.returncode == 0
+    set_version(any_node, 1, 1, 4)
+    done = any_node.run("schema", "show")
+    assert json.loads(done.stdout)["installed"] == "1.1.4"
+    assert done.returncode == 3
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(any_node: Any) -> None:

@@ -61,26 +61,15 @@ seconds:
 import http.client
 import re
 import shutil
-import socket
 import ssl
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.asking import fetch, served_certificate
 
-REQUEST_SECONDS = 10
 PAUSE_SECONDS = 0.3
 JOURNAL_LINES = "15"
-
-
-def unverified() -> ssl.SSLContext:
-    """A TLS context that takes any certificate: which one is served is compared with the file."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def unit_faults(module: AnsibleModule, units: list[str]) -> dict[str, str]:
@@ -98,16 +87,8 @@ def unit_faults(module: AnsibleModule, units: list[str]) -> dict[str, str]:
 
 def url_fault(wanted: dict[str, Any]) -> str:
     """What is wrong with the answer of a URL; an empty string where nothing is."""
-    # Straight to the node itself, whatever proxy its environment names.
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified())
-    )
     try:
-        request = urllib.request.Request(wanted["url"], headers={"Accept": "application/json"})
-        with opener.open(request, timeout=REQUEST_SECONDS) as answer:
-            status, body = answer.status, answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        status, body = error.code, error.read().decode("utf-8", "replace")
+        status, body = fetch(wanted["url"])
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{wanted['url']} does not answer: {getattr(error, 'reason', error)}"
     if status != wanted["status"]:
@@ -125,12 +106,10 @@ def certificate_fault(wanted: dict[str, Any]) -> str:
     except OSError as error:
         return f"{wanted['path']}: {error.strerror}"
     try:
-        plain = socket.create_connection(("127.0.0.1", wanted["port"]), timeout=REQUEST_SECONDS)
-        with plain, unverified().wrap_socket(plain) as connection:
-            served = connection.getpeercert(binary_form=True)
+        served = served_certificate(wanted["port"])
     except OSError as error:
         return f"port {wanted['port']} does not serve TLS: {error}"
-    if not blocks or ssl.PEM_cert_to_DER_cert(blocks[0]) != served:
+    if not blocks or ssl.PEM_cert_to_DER_cert(blocks[0]) != ssl.PEM_cert_to_DER_cert(served):
         return f"port {wanted['port']} serves another certificate than {wanted['path']} holds: reload the service"
     return ""
 

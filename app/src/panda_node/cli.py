@@ -44,6 +44,22 @@ def _schema_check(options: argparse.Namespace) -> int:
     return 0
 
 
+def _schema_show(_: argparse.Namespace) -> int:
+    import json
+
+    from panda_node.db import version
+
+    installed, fault, code = None, "", 0
+    try:
+        installed = version.installed(config.load().database)
+        version.judge(installed)
+    except (SchemaMismatchError, DatabaseUnreachableError) as error:
+        fault, code = str(error), error.exit_code
+    shown = {"required": str(version.REQUIRED), "installed": str(installed or ""), "fault": fault}
+    print(json.dumps(shown))
+    return code
+
+
 def _schema_upgrade(options: argparse.Namespace) -> int:
     from panda_node.db import migrate
     from panda_node.db.version import REQUIRED, Version
@@ -143,6 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     check = schema.add_parser("check", help="is it the schema that this release needs?")
     check.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="keep asking an unreachable database")
     check.set_defaults(command=_schema_check)
+    show = schema.add_parser("show", help="which schema is there and which this release needs, as JSON; one try")
+    show.set_defaults(command=_schema_show)
     upgrade = schema.add_parser("upgrade", help="bring it to this release's version; safe from several nodes at once")
     upgrade.add_argument("--to", type=_version_number, metavar="X.Y.Z", help="stop at this version")
     upgrade.set_defaults(command=_schema_upgrade)

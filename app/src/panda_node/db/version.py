@@ -52,12 +52,19 @@ def check(database: DatabaseSettings, timeout: int = drivers.CONNECT_TIMEOUT, wa
     deadline = time.monotonic() + wait
     while True:
         try:
-            return judge(TimedCall(lambda: _installed(database, timeout)).result(2 * timeout))
-        except (DatabaseUnreachableError, TimeoutError) as error:
+            return judge(installed(database, timeout))
+        except DatabaseUnreachableError:
             if time.monotonic() + 1 >= deadline:
-                text = str(error) if isinstance(error, DatabaseUnreachableError) else f"{database}: {error}"
-                raise DatabaseUnreachableError(text) from error
+                raise
             time.sleep(1)
+
+
+def installed(database: DatabaseSettings, timeout: int = drivers.CONNECT_TIMEOUT) -> Version | None:
+    """Returns the version that the database has, or None; asks once, and waits no longer than twice the timeout."""
+    try:
+        return TimedCall(lambda: _installed(database, timeout)).result(2 * timeout)
+    except TimeoutError as error:
+        raise DatabaseUnreachableError(f"{database}: {error}") from error
 
 
 def _installed(database: DatabaseSettings, timeout: int) -> Version | None:

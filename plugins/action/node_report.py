@@ -1,0 +1,83 @@
+"""Action plugin behind `panda.provision.node_report`: says what to look at, and looks from outside as well."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.panda.provision.plugins.plugin_utils.health import questions
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+CONNECT_SECONDS = 3
+
+
+class ActionModule(ActionBase):
+    """Return what was expected of a node and what was seen of it.
+
+    It does not fail: a node that cannot be reached or looked at is a finding, and `trouble` says why.
+    """
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _, arguments = self.validate_argument_spec(argument_spec={"outside": {"type": "bool", "default": True}})
+        found: dict[str, Any] = {"changed": False, "expected": {}, "seen": {}, "outside": {}, "trouble": ""}
+        try:
+            expected = self._expected(task_vars)
+        except (AnsibleError, ValueError) as error:
+            return {**found, "trouble": f"its variables cannot be read: {error}"}
+        found["expected"] = expected
+        sent = time.time()
+        try:
+            answer = self._execute_module(
+                module_args={"look": questions.look(expected)}, task_vars=task_vars, wrap_async=False
+            )
+        except AnsibleConnectionFailure as error:
+            return {**found, "trouble": f"cannot be reached: {error}"}
+        if answer.get("unreachable"):
+            return {**found, "trouble": f"cannot be reached: {answer.get('msg', '')}"}
+        if "node" not in answer:
+            said = answer.get("module_stderr") or answer.get("msg") or "it answered nothing"
+            return {**found, "trouble": f"cannot be looked at: {str(said).strip()}"}
+        found["seen"] = {**answer["node"], "sent": sent, "received": time.time()}
+        if arguments["outside"]:
+            found["outside"] = from_here(expected["address"], [int(port) for port in expected["ports"]])
+        return found
+
+    def _expected(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The roles' variables as they hold for this node, and its place in the fleet."""
+        variables: dict[str, Any] = {}
+        for role in questions.ROLES:
+            defaults = ROLES / role / "defaults" / "main.yml"
+            variables |= self._loader.load_from_file(str(defaults), trusted_as_template=True)
+        variables |= task_vars
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+        values = {name: templar.template(variables[name]) for name in questions.VARIABLES}
+        name = task_vars["inventory_hostname"]
+        addresses = {
+            host: str(self._templar.template(task_vars["hostvars"][host].get("ansible_host", host)))
+            for host in {name, *task_vars["groups"].get(values["squid_peer_group"], [])}
+        }
+        return questions.expected(name, values, task_vars["groups"], addresses)
+
+
+def from_here(address: str, ports: list[int]) -> dict[str, str]:
+    """Port to why the control machine cannot open a connection to it; an empty string where it can."""
+
+    def attempt(port: int) -> str:
+        try:
+            socket.create_connection((address, port), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(map(str, ports), pool.map(attempt, ports), strict=True))
