@@ -30,9 +30,7 @@ def roll(fleet: Fleet, releases: Releases) -> tuple[list[str], str]:
     """A playbook with its arguments that moves the whole fleet, and the release that it moves it to."""
     current = set(fleet.releases().values())
     if current == {releases.following.name}:
-        (other,) = {name for name in fleet.record(NODES[0])["good"] if name != releases.following.name} - {
-            releases.bad.name
-        }
+        other = [name for name in fleet.record(NODES[0])["good"] if name not in current][-1]
         return ["playbooks/rollback.yml", "-e", f"panda_server_release={other}"], other
     archive = f"panda_server_wheelhouse={releases.following.archive}"
     return ["playbooks/upgrade.yml", "-e", archive], releases.following.name
