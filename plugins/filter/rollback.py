@@ -63,8 +63,7 @@ def rollback_release(nodes: Mapping[str, Node], named: str = "") -> str:
     if len(wanted) > 1:
         states = "; ".join(f"{host} on {nodes[host]['current']} would go to {before[host]}" for host in nodes)
         raise AnsibleFilterError(
-            f"the nodes would go back to different releases: {states}. Name the one that is meant: "
-            "-e panda_server_release=NAME"
+            f"the nodes would go back to different releases: {states}. Name the one that is meant: -e release=NAME"
         )
     return wanted.pop()
 

@@ -31,7 +31,7 @@ def roll(fleet: Fleet, releases: Releases) -> tuple[list[str], str]:
     current = set(fleet.releases().values())
     if current == {releases.following.name}:
         other = [name for name in fleet.record(NODES[0])["good"] if name not in current][-1]
-        return ["playbooks/rollback.yml", "-e", f"panda_server_release={other}"], other
+        return ["playbooks/rollback.yml", "-e", f"release={other}"], other
     archive = f"panda_server_wheelhouse={releases.following.archive}"
     return ["playbooks/upgrade.yml", "-e", archive], releases.following.name
 

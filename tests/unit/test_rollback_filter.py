@@ -47,7 +47,7 @@ def test_an_interrupted_first_upgrade_is_taken_back_where_it_was_done() -> None:
 
 
 def test_nodes_that_would_part_ways_are_refused_with_what_each_would_do() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"n2 on B would go to A.*panda_server_release=NAME"):
+    with pytest.raises(AnsibleFilterError, match=r"n2 on B would go to A.*release=NAME"):
         rollback_release({"n1": node("C", "A", "B", "C"), "n2": node("B", "A", "B")})
 
 

@@ -286,7 +286,7 @@ def state(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> tuple[str, list
         where = f"is {found}, held out of service by {by or 'somebody'}{when}"
         back = f"ansible-playbook playbooks/undrain.yml -l {name}"
         if by not in ("", "drain"):
-            back = f"repeat playbooks/{by}.yml, which brings it back; or {back} -e panda_server_drained_by={by}"
+            back = f"repeat playbooks/{by}.yml, which brings it back; or {back} -e drained_by={by}"
         return found, [Fault("state", name, where, back)]
     if found != "production":
         what = f"is {'in ' if found == 'maintenance' else ''}{found}, set by hand"

@@ -138,7 +138,7 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     "drained by an upgrade": (
         drained({"by": "upgrade", "since": 0}),
         "state", "node-00", "by upgrade", "repeat playbooks/upgrade.yml, which brings it back; or ansible-playbook "
-        "playbooks/undrain.yml -l node-00 -e panda_server_drained_by=upgrade",
+        "playbooks/undrain.yml -l node-00 -e drained_by=upgrade",
     ),
     "half undrained": (
         drained({"by": "drain", "since": 0}, "production"),
