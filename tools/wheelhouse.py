@@ -1,4 +1,8 @@
-"""Build the archive of wheels that a node's release is made from, and print its path."""
+"""Build the archive of wheels that a node's release is made from, and print its path.
+
+usage: wheelhouse.py [REQUIREMENT]    without one: of the bundled application; with one, such as
+                                      'panda-server[postgres]==1.0.4': of the public package
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse  # noqa: E402  found through the line above
+from ansible_collections.panda.provision.plugins.plugin_utils import (  # noqa: E402  found through the line above
+    payload,
+    wheelhouse,
+)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Build it, or find it unchanged, in .cache/wheelhouse."""
+    app, cache = ROOT / "app", ROOT / ".cache" / "wheelhouse"
     try:
-        built = wheelhouse.build(ROOT / "app", ROOT / ".cache" / "wheelhouse")
+        match arguments:
+            case []:
+                built = wheelhouse.build(app, cache)
+            case [requirement]:
+                built = payload.build(app, cache, requirement, ROOT / "requirements" / "payload")
+            case _:
+                sys.exit(__doc__)
     except wheelhouse.WheelhouseError as error:
         sys.exit(f"wheelhouse: {error}")
     print(built.archive)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -28,6 +28,7 @@ PLATFORMS = [
     "manylinux1_x86_64",
 ]
 PYTHON_VERSION = "3.11"
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
 class WheelhouseError(Exception):
@@ -106,29 +107,45 @@ def fingerprint(app: Path) -> str:
 
 def _build(app: Path, folder: Path) -> None:
     wheels = folder / "wheels"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    with tempfile.TemporaryDirectory() as copy:
-        # A copy, so that a build leaves nothing behind in the checkout.
-        source = Path(copy) / "app"
-        shutil.copytree(app, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "tests", "build"))
-        _run([*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(source)])
-    (wheel,) = wheels.glob("*.whl")
-    distribution, version = wheel.name.split("-")[:2]
-    platforms = [f"--platform={platform}" for platform in PLATFORMS]
-    _run(
-        [*pip, "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:",
-         f"--python-version={PYTHON_VERSION}", "--implementation=cp", *platforms,
-         "--dest", str(wheels), "--requirement", str(app / "requirements.lock")]
-    )  # fmt: skip
+    wheel = build_app(app, wheels)
+    download(app / "requirements.lock", wheels)
     requirements = (app / "requirements.lock").read_text()
     requirements = "".join(line + "\n" for line in requirements.splitlines() if not re.match(r"\s*(#|$)", line))
-    requirements += f"{distribution.replace('_', '-')}=={version} --hash=sha256:{sha256(wheel.read_bytes())}\n"
+    requirements += pin(wheel)
+    version = wheel.name.split("-")[1]
     name = f"{version}-{sha256(requirements.encode())[:10]}"
     (wheels / "requirements.txt").write_text(requirements)
     (wheels / "release.json").write_text(json.dumps({"name": name, "version": version}) + "\n")
     archive = folder / f"panda-node-{name}.tar"
     pack(wheels, archive)
     shutil.rmtree(wheels)
+
+
+def build_app(app: Path, wheels: Path) -> Path:
+    """Build the application's own wheel into a folder."""
+    with tempfile.TemporaryDirectory() as copy:
+        # A copy, so that a build leaves nothing behind in the checkout.
+        source = Path(copy) / "app"
+        shutil.copytree(app, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "tests", "build"))
+        run([*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(source)])
+    (wheel,) = wheels.glob("panda_node-*.whl")
+    return wheel
+
+
+def download(lock: Path, wheels: Path) -> None:
+    """Fetch a wheel, for the nodes' platform and Python, of everything in a lock."""
+    platforms = [f"--platform={platform}" for platform in PLATFORMS]
+    run(
+        [*PIP, "download", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:",
+         f"--python-version={PYTHON_VERSION}", "--implementation=cp", *platforms,
+         "--dest", str(wheels), "--requirement", str(lock)]
+    )  # fmt: skip
+
+
+def pin(wheel: Path) -> str:
+    """The line of requirements.txt for a wheel that was built here."""
+    distribution, version = wheel.name.split("-")[:2]
+    return f"{distribution.replace('_', '-')}=={version} --hash=sha256:{sha256(wheel.read_bytes())}\n"
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -142,9 +159,10 @@ def pack(folder: Path, archive: Path) -> None:
     archive.with_name(archive.name + ".sha256").write_text(f"{sha256(archive.read_bytes())}  {archive.name}\n")
 
 
-def _run(command: list[str]) -> None:
-    environment = {**os.environ, "PIP_NO_INPUT": "1", "SOURCE_DATE_EPOCH": "1577836800"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+def run(command: list[str], environment: dict[str, str] | None = None, group: int | None = None) -> None:
+    """Run a step of a build, whose failure ends it with what was said."""
+    surroundings = {**os.environ, "PIP_NO_INPUT": "1", "SOURCE_DATE_EPOCH": "1577836800", **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings, group=group)
     if done.returncode != 0:
         raise WheelhouseError(
             f"building the wheelhouse failed: {' '.join(command[1:4])}: {done.stderr.strip() or done.stdout.strip()}"
