@@ -7,13 +7,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
+from ansible_collections.panda.provision.plugins.plugin_utils import payload, wheelhouse
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class ActionModule(ActionBase):
-    """Build a wheelhouse archive, or check a given one."""
+    """Build a wheelhouse archive of the bundled application or of the public package, or check a given one."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -23,6 +23,7 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "archive": {"type": "path", "default": ""},
+                "requirement": {"type": "str", "default": ""},
                 "app": {"type": "path", "default": str(ROOT / "app")},
                 "cache": {"type": "path", "default": str(ROOT / ".cache" / "wheelhouse")},
             }
@@ -30,6 +31,9 @@ class ActionModule(ActionBase):
         try:
             if arguments["archive"]:
                 made = wheelhouse.read(Path(arguments["archive"]))
+            elif arguments["requirement"]:
+                app, cache = Path(arguments["app"]), Path(arguments["cache"])
+                made = payload.build(app, cache, arguments["requirement"], ROOT / "requirements" / "payload")
             else:
                 made = wheelhouse.build(Path(arguments["app"]), Path(arguments["cache"]))
         except wheelhouse.WheelhouseError as error:

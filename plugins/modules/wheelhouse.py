@@ -15,6 +15,12 @@ options:
     description: A wheelhouse archive to use in place of building one; C(<archive>.sha256) stands beside it.
     type: path
     default: ""
+  requirement:
+    description:
+      - The public package that the release is made of, as C(panda-server[postgres]==1.0.4); the application is then
+        installed beside it. Without it a release is the application alone.
+    type: str
+    default: ""
   app:
     description: Folder of the application to build; without it the repository's own.
     type: path

@@ -256,4 +256,3 @@ def _forget_old(cache: Path, current: Path) -> None:
     archives = {path.parent for path in cache.glob(f"*/{PACKAGE}-*.tar")} - {current}
     for folder in sorted(archives, key=lambda path: path.stat().st_mtime)[: max(0, len(archives) + 1 - KEPT)]:
         shutil.rmtree(folder)
-

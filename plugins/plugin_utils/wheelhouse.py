@@ -44,6 +44,8 @@ class Wheelhouse:
     archive: str
     checksum: str
     """SHA-256 of the archive."""
+    payload: str = "bundled"
+    """What serves the requests on a node that runs it."""
 
 
 def sha256(data: bytes) -> str:
@@ -72,10 +74,11 @@ def read(archive: Path) -> Wheelhouse:
         with tarfile.open(archive) as tar:
             member = tar.extractfile("release.json")
             assert member is not None
-            name = str(json.loads(member.read())["name"])
+            release = json.loads(member.read())
+            name, payload = str(release["name"]), str(release.get("payload", "bundled"))
     except (KeyError, TypeError, ValueError, tarfile.TarError) as error:
         raise WheelhouseError(f"{archive}: is not a wheelhouse archive: {error}") from error
-    return Wheelhouse(name, str(archive), found)
+    return Wheelhouse(name, str(archive), found, payload)
 
 
 def build(app: Path, cache: Path) -> Wheelhouse:

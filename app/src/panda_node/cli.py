@@ -29,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _schema_check(options: argparse.Namespace) -> int:
+    from panda_node import payload
     from panda_node.db import version
     from panda_node.systemd import notify
 
+    settings = config.load()
     # Said to systemd too: in the status of a unit it stays, while the journal's line is shown only for a time.
     try:
-        version.check(config.load().database, wait=options.wait)
+        version.check(settings.database, wait=options.wait, required=payload.of(settings.payload).requirement(settings))
     except (SchemaMismatchError, DatabaseUnreachableError) as error:
         notify(STATUS=f"DB schema check: {error}")
         print(f"DB schema check: {error}", file=sys.stderr)
@@ -85,9 +87,9 @@ def _config_check(options: argparse.Namespace) -> int:
 
 def _daemon(_: argparse.Namespace) -> int:
     settings = config.load()
-    from panda_node.daemon.scheduler import Scheduler
+    from panda_node import payload
 
-    Scheduler(settings).run()
+    payload.of(settings.payload).run_daemon(settings)
     return 0
 
 

@@ -26,6 +26,8 @@ DEFAULT_JOBS: dict[str, object] = {
     "close_tasks": {"enable": True, "period": 10, "sync": True},
     "clean_cache": {"enable": True, "period": 3600},
 }
+BUNDLED, PANDA_SERVER = PAYLOADS = ("bundled", "panda-server")
+PAYLOAD_VARIABLE = "PANDA_NODE_PAYLOAD"
 DEFAULT_NODE_STATE_FILE = "/etc/panda/node_state"
 
 
@@ -44,6 +46,8 @@ class DatabaseSettings:
     """Connections per process."""
     call_timeout: int | None
     """Seconds after which a statement is given up; None: never."""
+    schema: str = ""
+    """Where the public package keeps its tables (schemaPANDA)."""
 
     def __str__(self) -> str:
         return (
@@ -80,6 +84,8 @@ class DaemonSettings:
 class Settings:
     """The whole configuration of a node's application."""
 
+    payload: str
+    """What serves the requests, see panda_node.payload."""
     log_directory: Path
     log_level: str
     database: DatabaseSettings
@@ -136,7 +142,11 @@ def examine(
     server = _Section(sections, "server", SERVER_FILE, faults, known_missing)
     daemon = _Section(sections, "daemon", SERVER_FILE, faults, known_missing)
     auth_config = server.text("auth_config", "")
+    payload = environ.get(PAYLOAD_VARIABLE, BUNDLED)
+    if payload not in PAYLOADS:
+        faults.append(f"environment: {PAYLOAD_VARIABLE}={payload}: must be one of {', '.join(PAYLOADS)}")
     settings = Settings(
+        payload=payload if payload in PAYLOADS else BUNDLED,
         log_directory=logger.path("logdir", "/var/log/panda"),
         log_level=logger.choice("log_level", "DEBUG", LOG_LEVELS),
         database=_database(server),
@@ -196,7 +206,10 @@ def _database(server: "_Section") -> DatabaseSettings:
         name=server.text("dbname", "", required=name_required),
         pool_size=server.number(pool_key, 1, lowest=1, highest=1000),
         call_timeout=server.number("dbtimeout", 300, lowest=1) if server.boolean("usedbtimeout", True) else None,
+        schema=server.text("schemaPANDA", "ATLAS_PANDA"),
     )
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_$#]*", settings.schema):
+        server.fault("schemaPANDA", f"is {settings.schema!r}; must be the name of a schema")
     if backend == "sqlite" and settings.name and not settings.name.startswith("/"):
         server.fault("dbname", "must be the absolute path of the SQLite file, as /var/lib/panda/panda.db")
     return settings

@@ -4,25 +4,16 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from panda_node import config, oidc
+from panda_node import config, oidc, payload
 from panda_node.config import DaemonSettings, Settings
 from panda_node.config_files import SERVER_FILE
-from panda_node.errors import ConfigurationError
-from panda_node.work.plugins import Plugins
 
 
 def faults(directories: Sequence[Path], overlay: Path | None, environ: Mapping[str, str]) -> list[str]:
     """Returns every fault, each naming its file, its key and what to do."""
     settings, found = config.examine(directories, overlay, environ)
-    return found + _auth_faults(settings) + _daemon_faults(settings.daemon) + _plugin_faults(settings)
-
-
-def _plugin_faults(settings: Settings) -> list[str]:
-    try:
-        Plugins(settings)
-    except ConfigurationError as error:
-        return error.faults
-    return []
+    found += _auth_faults(settings) + _daemon_faults(settings.daemon)
+    return found + payload.of(settings.payload).configuration_faults(settings, directories, overlay, environ)
 
 
 def _auth_faults(settings: Settings) -> list[str]:

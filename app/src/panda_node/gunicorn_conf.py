@@ -13,20 +13,18 @@ from typing import Any
 from gunicorn import glogging  # type: ignore[import-untyped]
 from prometheus_client import multiprocess
 
-# Loaded here, before the workers are forked, so that they share the memory and start at once. The application itself is
-# made in each worker (no preload_app): a reload then reads the configuration again, and no connection crosses a fork.
-import panda_node.web
 from panda_node import config as panda_config
+from panda_node import payload as payloads
 from panda_node.errors import ConfigurationError
-from panda_node.log_files import SharedFileHandler, open_logs
+from panda_node.log_files import SharedFileHandler
 from panda_node.systemd import notify
-from panda_node.work.plugins import Plugins
 from panda_node.worker_board import WorkerBoard
 
 STATUS_PERIOD = 5.0
 
 _wsgi = panda_config.wsgi_settings(os.environ, faults=[])  # on_starting reports them, with all others
 _board = WorkerBoard()
+_payload = payloads.of(os.environ.get(panda_config.PAYLOAD_VARIABLE, panda_config.BUNDLED))
 
 workers = _wsgi.workers
 threads = _wsgi.threads
@@ -72,8 +70,9 @@ def on_starting(server: Any) -> None:
     os.umask(0o022)
     try:
         settings = panda_config.load()
-        open_logs(settings.log_directory, settings.log_level, *panda_node.web.LOGS)
-        Plugins(settings)  # Only the daemon uses them, but a node that lacks one shall not look well.
+        # Before the workers are forked, so that they share the memory and start at once. The application itself is
+        # made in each worker (no preload_app): no connection crosses a fork.
+        _payload.prepare(settings)
     except ConfigurationError as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)

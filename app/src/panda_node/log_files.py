@@ -27,8 +27,8 @@ DAEMONS = "daemons"
 class SharedFileHandler(WatchedFileHandler):
     """Appends each record in a single write, so that lines of several processes never mix; follows a renamed file."""
 
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, encoding="utf-8")
+    def __init__(self, file: Path | str, encoding: str = "utf-8") -> None:
+        super().__init__(file, encoding=encoding)
         self._failing = False
 
     def emit(self, record: logging.LogRecord) -> None:

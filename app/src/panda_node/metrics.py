@@ -32,7 +32,7 @@ POOL_SIZE = Gauge(
 class NodeCollector(Collector):
     """What is the same in every process, and is looked up when asked for."""
 
-    def __init__(self, state_file: Path, overview: "Overview") -> None:
+    def __init__(self, state_file: Path, overview: "Overview | None") -> None:
         self._state_file = state_file
         self._overview = overview
 
@@ -46,7 +46,7 @@ class NodeCollector(Collector):
         for name in node_state.STATES:
             state.add_metric([name], 1 if name == current else 0)
         yield state
-        if counts := self._overview():
+        if counts := self._overview and self._overview():
             jobs = GaugeMetricFamily(
                 "panda_node_jobs", "Jobs in each state; in final ones, those of the last day.", labels=["state"]
             )

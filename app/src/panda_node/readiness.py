@@ -1,16 +1,12 @@
 """Whether this node should be given work: its state, its database and its schema."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-
 from panda_node import log_files, node_state
-from panda_node.db import version
-from panda_node.db.pool import Database
 from panda_node.errors import DatabaseUnreachableError, SchemaMismatchError
 from panda_node.timed import TimedCall
 
@@ -40,11 +36,12 @@ class ReadinessCheck:
     While one question hangs no other is asked, so that a dead database costs a process one thread, not one per probe.
     """
 
-    def __init__(self, database: Database, state_file: Path) -> None:
+    def __init__(self, ask: Callable[[], object], state_file: Path, database: object) -> None:
+        self._ask = ask
         self._database = database
         self._state_file = state_file
         self._lock = Lock()
-        self._call: TimedCall[None] | None = None
+        self._call: TimedCall[object] | None = None
         self._asked = 0.0
         self._last_reason: str | None = None
 
@@ -88,16 +85,6 @@ class ReadinessCheck:
             return
         self._last_reason = reason
         if reason:
-            _log.error("not ready: %s: %s", reason, detail or self._database.settings)
+            _log.error("not ready: %s: %s", reason, detail or self._database)
         else:
             _log.info("ready: database and schema are good")
-
-    def _ask(self) -> None:
-        with self._database.reading("schema version") as connection:
-            try:
-                row = connection.execute(text(version.SELECT)).one_or_none()
-            except DBAPIError as error:
-                if not self._database.driver.table_missing(error.orig):
-                    raise
-                row = None
-        version.judge(version.Version(*row) if row else None)

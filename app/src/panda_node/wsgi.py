@@ -1,6 +1,6 @@
 """What gunicorn serves: `gunicorn --config python:panda_node.gunicorn_conf panda_node.wsgi:application`."""
 
-from panda_node import config
-from panda_node.web import create_application
+from panda_node import config, payload
 
-application = create_application(config.load())
+_settings = config.load()
+application = payload.of(_settings.payload).create_application(_settings)

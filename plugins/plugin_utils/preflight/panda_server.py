@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
-from ansible_collections.panda.provision.plugins.plugin_utils.preflight import certificates, common
+from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
+    certificates,
+    common,
+    panda_server_payload,
+)
 
 UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
@@ -76,6 +80,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *port_faults(variables, node),
         *place_faults(variables, node),
         *wheelhouse_faults(variables),
+        *panda_server_payload.faults(variables),
     ]
 
 
@@ -263,7 +268,12 @@ def wheelhouse_faults(variables: Mapping[str, Any]) -> list[str]:
     if not variables["panda_server_wheelhouse"]:
         return []
     try:
-        wheelhouse.read(Path(variables["panda_server_wheelhouse"]))
+        given = wheelhouse.read(Path(variables["panda_server_wheelhouse"]))
     except wheelhouse.WheelhouseError as error:
         return [f"panda_server_wheelhouse: {error}"]
+    if given.payload != variables["panda_server_payload"]:
+        return [
+            f"panda_server_wheelhouse: {given.archive} is of the payload {given.payload}, and panda_server_payload is "
+            f"{variables['panda_server_payload']}"
+        ]
     return []

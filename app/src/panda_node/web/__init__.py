@@ -1,9 +1,12 @@
 """The WSGI application."""
 
 import falcon
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from panda_node import log_files
 from panda_node.config import Settings
+from panda_node.db import version
 from panda_node.db.pool import Database
 from panda_node.readiness import ReadinessCheck
 from panda_node.web import api, legacy, node, requests
@@ -19,6 +22,18 @@ def create_application(settings: Settings) -> "falcon.App[falcon.Request, falcon
     application = falcon.App(middleware=[requests.RequestRecorder()])
     requests.add_error_handlers(application)
     legacy.add_routes(application, api.add_routes(application, settings, database))
-    check = ReadinessCheck(database, settings.node_state_file)
-    node.add_routes(application, settings, check, Overview(database))
+    check = ReadinessCheck(lambda: _schema(database), settings.node_state_file, settings.database)
+    node.add_routes(application, settings, check, version.BUNDLED, Overview(database))
     return application
+
+
+def _schema(database: Database) -> None:
+    """Over the pool, so that a pool without a connection to spare shows too."""
+    with database.reading("schema version") as connection:
+        try:
+            row = connection.execute(text(version.BUNDLED.select)).one_or_none()
+        except DBAPIError as error:
+            if not database.driver.table_missing(error.orig):
+                raise
+            row = None
+    version.judge(version.Version(*row) if row else None)

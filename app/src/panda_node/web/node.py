@@ -7,6 +7,7 @@ from falcon import Request, Response
 
 from panda_node import metrics, release
 from panda_node.config import Settings
+from panda_node.db.version import Requirement
 from panda_node.readiness import ReadinessCheck
 from panda_node.web.status_page import StatusPage
 from panda_node.work.overview import Overview
@@ -38,7 +39,7 @@ class Ready:
 class Metrics:
     """Prometheus' text format."""
 
-    def __init__(self, settings: Settings, overview: Overview) -> None:
+    def __init__(self, settings: Settings, overview: Overview | None) -> None:
         self._collector = metrics.NodeCollector(settings.node_state_file, overview)
 
     def on_get(self, _: Request, response: Response) -> None:
@@ -47,10 +48,14 @@ class Metrics:
 
 
 def add_routes(
-    application: "falcon.App[Request, Response]", settings: Settings, check: ReadinessCheck, overview: Overview
+    application: "falcon.App[Request, Response]",
+    settings: Settings,
+    check: ReadinessCheck,
+    required: Requirement,
+    overview: Overview | None,
 ) -> None:
     """Adds live, ready, metrics and the status page."""
-    application.add_route("/node/", StatusPage(settings, check, overview))
+    application.add_route("/node/", StatusPage(settings, check, required, overview))
     application.add_route("/node/live", Live())
     application.add_route("/node/ready", Ready(check))
     application.add_route("/node/metrics", Metrics(settings, overview))

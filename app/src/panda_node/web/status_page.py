@@ -9,7 +9,7 @@ from falcon import Request, Response
 
 from panda_node import __version__, metrics, release
 from panda_node.config import Settings
-from panda_node.db.version import REQUIRED
+from panda_node.db.version import Requirement
 from panda_node.node_state import PRODUCTION
 from panda_node.readiness import ReadinessCheck
 from panda_node.work import states
@@ -59,9 +59,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'
 class StatusPage:
     """GET /node/."""
 
-    def __init__(self, settings: Settings, check: ReadinessCheck, overview: Overview) -> None:
+    def __init__(
+        self, settings: Settings, check: ReadinessCheck, required: Requirement, overview: Overview | None
+    ) -> None:
         self._settings = settings
         self._check = check
+        self._required = required
         self._overview = overview
 
     def on_get(self, _: Request, response: Response) -> None:
@@ -79,8 +82,8 @@ class StatusPage:
             "Ready for work": _judged("yes", True) if readiness.ready else _judged("; ".join(readiness.reasons), False),
             "Release": escape(f"{release.NAME} (panda-node {__version__}, Python {platform.python_version()})"),
             "Database": escape(self._settings.database.backend),
-            "Schema": _schema(readiness.reasons),
-            "Connections": escape(f"{metrics.pool_in_use():.0f} in use of {metrics.pool_limit():.0f}"),
+            "Schema": _schema(readiness.reasons, self._required),
+            **self._pool(),
         }
         table = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
         return (
@@ -89,20 +92,26 @@ class StatusPage:
             f"<style>{_STYLE}</style></head><body><main>"
             f"<header><h1>PanDA node {host}</h1>{_judged(readiness.state, readiness.state == PRODUCTION)}</header>"
             f"<section><dl>{table}</dl></section>"
-            f"<section><h2>Jobs by state over the last day</h2>{_jobs(self._overview(), time.time())}</section>"
+            f"{_jobs(self._overview(), time.time()) if self._overview else ''}"
             f"<footer>As of {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}; "
             "read anew every minute.</footer></main></body></html>\n"
         )
 
+    def _pool(self) -> dict[str, str]:
+        """The connections of this process, where they are ours."""
+        if self._overview is None:
+            return {}
+        return {"Connections": escape(f"{metrics.pool_in_use():.0f} in use of {metrics.pool_limit():.0f}")}
 
-def _schema(reasons: Sequence[str]) -> str:
+
+def _schema(reasons: Sequence[str], required: Requirement) -> str:
     """Good, wrong, or not known: a database that does not answer does not tell its schema either."""
     wrong = [reason for reason in reasons if reason.startswith("DB schema check")]
     if wrong:
         return _judged(wrong[0], False)
     if any(reason.startswith("database") for reason in reasons):
         return _judged("not known, the database does not answer", False)
-    return _judged(f"good for {REQUIRED}", True)
+    return _judged(f"good for {required.version}", True)
 
 
 def _judged(text: str, good: bool) -> str:
@@ -110,14 +119,15 @@ def _judged(text: str, good: bool) -> str:
 
 
 def _jobs(counts: Counts | None, now: float) -> str:
+    title = "<h2>Jobs by state over the last day</h2>"
     if counts is None:
-        return '<p class="bad">The database does not say.</p>'
+        return f'<section>{title}<p class="bad">The database does not say.</p></section>'
     legend = "".join(
         f'<li><span class="key" style="background:{COLOURS[state]}"></span>{state}<b>{count}</b></li>'
         for state, count in counts.by_state.items()
     )
     nothing = "" if any(counts.hours) else "<p>No job has changed within the last day.</p>"
-    return f'{nothing}{chart(counts.hours, now)}<ul class="legend">{legend}</ul>'
+    return f'<section>{title}{nothing}{chart(counts.hours, now)}<ul class="legend">{legend}</ul></section>'
 
 
 def chart(hours: Sequence[Mapping[str, int]], now: float) -> str:

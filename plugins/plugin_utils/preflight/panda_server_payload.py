@@ -1,0 +1,87 @@
+"""What must be true of a node's payload: what the public package needs, and what it no longer knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.panda.provision.plugins.plugin_utils import payload
+
+REPLACED = {
+    "nDBConForFastCGIWSGI": "nDBConnection has replaced it, which is panda_server_ndbconnection",
+    "nDBConForFastCGI": "nDBConnection has replaced it, which is panda_server_ndbconnection",
+    "auth_policies": "the names of the files in panda_server_auth_config have replaced it "
+    "(<vo>_auth_config.json, <vo>.<role>_auth_config.json)",
+}
+"""Parameters of [server] that older releases read, and what has replaced each."""
+
+PLUGINS = {
+    "AdderDummyPlugin": "pandaserver.dataservice.adder_dummy_plugin",
+    "AdderAtlasPlugin": "pandaserver.dataservice.adder_atlas_plugin",
+    "AdderSimplePlugin": "pandaserver.dataservice.adder_simple_plugin",
+    "CloserAtlasPlugin": "pandaserver.dataservice.closer_atlas_plugin",
+    "SetupperDummyPlugin": "pandaserver.dataservice.setupper_dummy_plugin",
+    "SetupperAtlasPlugin": "pandaserver.dataservice.setupper_atlas_plugin",
+}
+"""Class of a plugin and the module in which it is today; a module was once called as its class."""
+
+OLD_MODULE = re.compile(r"(?:pandaserver\.)?dataservice\.([A-Z]\w+)")
+
+
+def faults(variables: Mapping[str, Any]) -> list[str]:
+    """Everything that has to be mended first."""
+    if variables["panda_server_payload"] != payload.PACKAGE:
+        return []
+    found = []
+    if variables["panda_server_backend"] not in ("postgres", "oracle"):
+        found.append(
+            f"panda_server_backend: is {variables['panda_server_backend']}; the payload panda-server runs on postgres "
+            "or oracle here (its MySQL driver has no wheel and would need a compiler)"
+        )
+    if variables["panda_server_schema_manage"]:
+        found.append(
+            "panda_server_schema_manage: the schema of the payload panda-server is not made from a node; set it to "
+            "false, and see playbooks/database.yml"
+        )
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", variables["panda_server_schema_prefix"]):
+        found.append(f"panda_server_schema_prefix: '{variables['panda_server_schema_prefix']}' is no part of a name")
+    if not variables["panda_server_wheelhouse"] and (
+        fault := payload.fault(variables["panda_server_payload_requirement"])
+    ):
+        found.append(f"panda_server_payload_requirement: {fault}")
+    return [*found, *parameter_faults(variables), *plugin_faults(variables)]
+
+
+def parameter_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Parameters that the package would pass over without a word."""
+    overlay = variables["panda_server_overlay"].get("server", {})
+    found = [
+        f"{place}: {name} is not read any more: {replaced}"
+        for place, given in (
+            ("panda_server_config", variables["panda_server_config"]),
+            ("panda_server_overlay", overlay),
+        )
+        for name, replaced in REPLACED.items()
+        if name in given
+    ]
+    if variables["panda_server_auth_policies"]:
+        found.append(f"panda_server_auth_policies: auth_policies is not read any more: {REPLACED['auth_policies']}")
+    return found
+
+
+def plugin_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Modules by the name that they had; the package would go on without that plugin and say nothing."""
+    overlay = variables["panda_server_overlay"].get("server", {})
+    given = {
+        "panda_server_adder_plugins": variables["panda_server_adder_plugins"],
+        "panda_server_setupper_plugins": variables["panda_server_setupper_plugins"],
+        **{f"panda_server_config: {name}": value for name, value in variables["panda_server_config"].items()},
+        **{f"panda_server_overlay: {name}": value for name, value in overlay.items()},
+    }
+    return [
+        f"{place}: {match[0]} is no module any more: write {PLUGINS.get(match[1], 'its present name')}"
+        for place, value in given.items()
+        if place.endswith("_plugins")
+        for match in OLD_MODULE.finditer(str(value))
+    ]
