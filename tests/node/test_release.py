@@ -34,7 +34,9 @@ def test_what_was_installed_is_written_beside_it(host: Any, release: str) -> Non
 
 def test_every_part_of_the_release_fits_the_others(host: Any, settings: dict[str, Any], release: str) -> None:
     checked = host.run("%s -m pip --python %s/bin/python check", settings["panda_server_python"], release)
-    assert checked.rc == 0, checked.stdout
+    # The public package names mod_wsgi, which nothing needs where gunicorn runs it: it is left out on purpose.
+    wrong = [line for line in checked.stdout.splitlines() if "requires mod-wsgi, which is not installed" not in line]
+    assert wrong in ([], ["No broken requirements found."])
 
 
 def test_the_release_belongs_to_root_and_nobody_else_writes_to_it(host: Any, settings: dict[str, Any]) -> None:
@@ -50,5 +52,5 @@ def test_every_service_runs_the_release_in_use(host: Any, units: Any, release: s
 
 
 def test_no_wheel_and_no_installer_is_left_on_the_node(host: Any, release: str) -> None:
-    assert host.run("ls /var/tmp/panda-node-*.tar").rc != 0
+    assert host.run("ls /var/tmp/*.tar").rc != 0
     assert not host.file(f"{release}/bin/pip").exists

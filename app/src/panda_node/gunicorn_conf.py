@@ -119,6 +119,12 @@ def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None
     _board.end()
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """In the worker, unless it is the one that could not start: gunicorn tells that by its exit code."""
+    if worker.booted:
+        _payload.end_worker()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Takes the slot back, and the worker's live gauges out of the metrics."""
     _board.take_back(worker.board_slot)

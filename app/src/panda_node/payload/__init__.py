@@ -31,6 +31,9 @@ class Payload(Protocol):
     ) -> list[str]:
         """What is wrong beyond what is judged for every payload."""
 
+    def end_worker(self) -> None:
+        """The last thing that a worker does, when it has answered everything."""
+
     def run_daemon(self, settings: Settings) -> None:
         """Periodic work, until SIGTERM."""
 

@@ -47,6 +47,10 @@ def configuration_faults(
     return []
 
 
+def end_worker() -> None:
+    """Nothing: its connections end with it."""
+
+
 def run_daemon(settings: Settings) -> None:
     """The bundled scheduler."""
     from panda_node.daemon.scheduler import Scheduler

@@ -30,7 +30,7 @@ from panda_node.readiness import TIME_LIMIT, ReadinessCheck
 from panda_node.timed import TimedCall
 from panda_node.web import legacy, node, requests
 
-__all__ = ["configuration_faults", "create_application", "prepare", "requirement", "run_daemon"]
+__all__ = ["configuration_faults", "create_application", "end_worker", "prepare", "requirement", "run_daemon"]
 
 COMPONENT = "PanDA"
 UPGRADE_HINT = "bring the PanDA database up to date, or install an older release"
@@ -90,6 +90,14 @@ def requirement(settings: Settings) -> Requirement:
     # As the package's own check: any newer one will do.
     table = f"{settings.database.schema}.pandadb_version"
     return Requirement(COMPONENT, Version(major, minor, patch), table, UPGRADE_HINT, same_major=False)
+
+
+def end_worker() -> None:
+    """Ends the process at once: the package would first spend up to 17 s on sending away its database process.
+
+    That one ends by itself when the worker's end of their socket is gone.
+    """
+    os._exit(0)
 
 
 def run_daemon(_: Settings) -> None:

@@ -18,7 +18,7 @@ from panda_node.config_files import COMMON_FILE, SERVER_FILE
 SECONDS = 120
 
 TRY = """
-import importlib, json, sys, traceback
+import configparser, importlib, json, os, sys
 faults = []
 def attempt(what, name, attribute=None):
     try:
@@ -26,6 +26,13 @@ def attempt(what, name, attribute=None):
         return getattr(module, attribute) if attribute else module
     except BaseException as error:
         faults.append(f"{what}: {type(error).__name__}: {error}")
+parser = attempt("panda-common cannot be loaded", "pandacommon.liveconfigparser.LiveConfigParser", "LiveConfigParser")
+if parser is not None:
+    # Only the files to be judged: those in /etc/panda would lend them what they lack.
+    def read(self, name, *_):
+        folders = [os.path.join(os.environ["PANDA_HOME"], folder) for folder in ("etc/panda", "usr/etc/panda")]
+        configparser.ConfigParser.read(self, [os.path.join(folder, name) for folder in folders])
+    parser.read = read
 config = attempt("panda_server.cfg: the package does not take it", "pandaserver.config.panda_config")
 if config is not None:
     for parameter in ("adder_plugins", "setupper_plugins", "closer_plugins"):
@@ -46,7 +53,6 @@ if config is not None:
             faults.append(f"panda-server does not answer is_alive with this configuration: {answer.decode()[:300]}")
 print("FAULTS" + json.dumps(faults))
 sys.stdout.flush()
-import os
 os._exit(0)
 """
 
