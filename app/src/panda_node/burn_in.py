@@ -50,6 +50,21 @@ def run(settings: Settings, path: Path, wait: float) -> list[str]:
     return done
 
 
+def make_known(settings: Settings, path: Path) -> list[str]:
+    """Asks the public package who this client is; it reads its list of banned users from the database for that.
+
+    A job needs a site, and what a site is named and made of is the experiment's: none is brought.
+    """
+    client = _Client(path, settings.production_dns)
+    client.get("system/is_alive")
+    known = client.get("system/get_user_attributes")
+    if known["user_dn_raw"] != client.subject:
+        raise BurnInError(
+            f"the package takes {client.subject} for {known['user_dn_raw']}: httpd's headers do not arrive"
+        )
+    return ["alive", f"known as {known['user_dn_clean']}"]
+
+
 def _job(site: str) -> list[object]:
     values: dict[str, object] = {
         "jobName": "burn-in",
@@ -69,15 +84,20 @@ class _Client:
         self._path = path
         self.production = bool(production_dns)
         part = production_dns[0].strip("/") if production_dns else "CN=burn-in"
+        self.subject = f"/O=panda-node/{part}"
         self._headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",
             "Connection": "close",
             "X-Forwarded-Proto": "https",
             "X-SSL-Client-Verify": "SUCCESS",
-            "X-SSL-Client-S-DN": f"/O=panda-node/{part}",
+            "X-SSL-Client-S-DN": self.subject,
             "X-SSL-Client-I-DN": _ISSUER,
         }
+
+    def get(self, method: str) -> Any:
+        """The data of a GET."""
+        return self._call("GET", method)
 
     def post(self, method: str, **arguments: object) -> Any:
         """The data of a POST."""

@@ -94,9 +94,10 @@ def _daemon(_: argparse.Namespace) -> int:
 
 
 def _burn_in(options: argparse.Namespace) -> int:
-    from panda_node import burn_in
+    settings = config.load()
+    from panda_node import payload
 
-    for line in burn_in.run(config.load(), options.socket, options.wait):
+    for line in payload.of(settings.payload).burn_in(settings, options.socket, options.wait):
         print(f"burn-in: {line}")
     return 0
 

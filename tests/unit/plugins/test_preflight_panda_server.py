@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import panda_server
 
 from .conftest import ROOT, MakePair, RunModule
@@ -24,6 +25,10 @@ DEFAULTS: dict[str, Any] = {
     **yaml.safe_load((ROOT / "roles/panda_server/defaults/main.yml").read_text()),
     "panda_server_dbname": "/var/lib/panda/panda.db",
     "panda_server_schema_manage": True,
+    "panda_server_schema_prefix": "DOMA",
+    "panda_server_adder_plugins": "",
+    "panda_server_daemon_jobs": {},
+    "panda_server_setupper_plugins": "",
     "panda_server_demo_ca": "/demo",
 }
 POSTGRES: dict[str, Any] = {
@@ -472,3 +477,72 @@ def test_a_wrong_variable_is_reported_once_and_the_rest_is_judged_without_it(tmp
     assert report.has("panda_server_dbpasswd: holds a line break")
     assert [fault for fault in report.faults if "systemd does not run here" not in fault][5:] == []
     assert "cret" not in report.text
+
+
+PACKAGE: dict[str, Any] = {
+    **POSTGRES,
+    "panda_server_payload": "panda-server",
+    "panda_server_schema_manage": False,
+    "panda_server_schema_prefix": "DOMA",
+    "panda_server_adder_plugins": "local:pandaserver.dataservice.adder_dummy_plugin:AdderDummyPlugin",
+    "panda_server_setupper_plugins": "",
+}
+
+
+def test_the_public_package_is_a_payload(node: dict[str, Any]) -> None:
+    assert faults(node, **PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (
+            {"panda_server_backend": "mysql"},
+            "panda_server_backend: is mysql; the payload panda-server runs on postgres or",
+        ),
+        ({"panda_server_schema_manage": True}, "panda_server_schema_manage: the schema of the payload panda-server is"),
+        ({"panda_server_schema_prefix": "DOMA;"}, "panda_server_schema_prefix: 'DOMA;' is no part of a name"),
+        (
+            {"panda_server_payload_requirement": "panda-server"},
+            "panda_server_payload_requirement: 'panda-server' names no",
+        ),
+        (
+            {"panda_server_config": {"nDBConForFastCGIWSGI": 1}},
+            "panda_server_config: nDBConForFastCGIWSGI is not read any more: nDBConnection has replaced it",
+        ),
+        (
+            {"panda_server_overlay": {"server": {"auth_policies": "/x"}}},
+            "panda_server_overlay: auth_policies is not read any more: the names of the files in panda_server_auth_config",
+        ),
+        ({"panda_server_auth_policies": "/x"}, "panda_server_auth_policies: auth_policies is not read any more"),
+        (
+            {"panda_server_adder_plugins": "local:dataservice.AdderDummyPlugin:AdderDummyPlugin"},
+            "panda_server_adder_plugins: dataservice.AdderDummyPlugin is no module any more: write "
+            "pandaserver.dataservice.adder_dummy_plugin",
+        ),
+        (
+            {
+                "panda_server_config": {
+                    "closer_plugins": "atlas:pandaserver.dataservice.CloserAtlasPlugin:CloserAtlasPlugin"
+                }
+            },
+            "panda_server_config: closer_plugins: pandaserver.dataservice.CloserAtlasPlugin is no module any more: write",
+        ),
+    ],
+)
+def test_what_the_public_package_no_longer_knows_is_refused_with_what_replaced_it(
+    node: dict[str, Any], variables: dict[str, Any], fault: str
+) -> None:
+    (found,) = faults(node, **{**PACKAGE, **variables})
+    assert found.startswith(fault)
+
+
+def test_an_archive_of_the_other_payload_is_refused(node: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    (folder / "release.json").write_text('{"name": "1.0-x", "payload": "panda-server"}')
+    archive = tmp_path / "x.tar"
+    wheelhouse.pack(folder, archive)
+    (fault,) = faults(node, panda_server_wheelhouse=str(archive))
+    assert fault.endswith("is of the payload panda-server, and panda_server_payload is bundled")
+    assert faults(node, **PACKAGE, panda_server_wheelhouse=str(archive)) == []

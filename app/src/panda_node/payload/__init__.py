@@ -31,6 +31,9 @@ class Payload(Protocol):
     ) -> list[str]:
         """What is wrong beyond what is judged for every payload."""
 
+    def burn_in(self, settings: Settings, path: Path, wait: float) -> list[str]:
+        """Shows over the application's socket that it works; a line for each thing done."""
+
     def end_worker(self) -> None:
         """The last thing that a worker does, when it has answered everything."""
 

@@ -47,6 +47,13 @@ def configuration_faults(
     return []
 
 
+def burn_in(settings: Settings, path: Path, wait: float) -> list[str]:
+    """Brings a job through."""
+    from panda_node import burn_in as brought
+
+    return brought.run(settings, path, wait)
+
+
 def end_worker() -> None:
     """Nothing: its connections end with it."""
 

@@ -30,7 +30,15 @@ from panda_node.readiness import TIME_LIMIT, ReadinessCheck
 from panda_node.timed import TimedCall
 from panda_node.web import legacy, node, requests
 
-__all__ = ["configuration_faults", "create_application", "end_worker", "prepare", "requirement", "run_daemon"]
+__all__ = [
+    "burn_in",
+    "configuration_faults",
+    "create_application",
+    "end_worker",
+    "prepare",
+    "requirement",
+    "run_daemon",
+]
 
 COMPONENT = "PanDA"
 UPGRADE_HINT = "bring the PanDA database up to date, or install an older release"
@@ -90,6 +98,13 @@ def requirement(settings: Settings) -> Requirement:
     # As the package's own check: any newer one will do.
     table = f"{settings.database.schema}.pandadb_version"
     return Requirement(COMPONENT, Version(major, minor, patch), table, UPGRADE_HINT, same_major=False)
+
+
+def burn_in(settings: Settings, path: Path, _: float) -> list[str]:
+    """Makes itself known, which the package looks up in the database."""
+    from panda_node import burn_in as brought
+
+    return brought.make_known(settings, path)
 
 
 def end_worker() -> None:

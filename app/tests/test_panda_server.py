@@ -1,0 +1,99 @@
+"""The public package as payload, as far as it can be told without it: a scenario of its own has the package."""
+
+import json
+from contextlib import closing
+from typing import Any
+
+import pytest
+from panda_node import config, payload
+from panda_node.config import DatabaseSettings
+from panda_node.db import drivers, version
+from panda_node.db.version import Requirement, Version
+from panda_node.errors import SchemaMismatchError
+from panda_node.payload import bundled, panda_server
+
+NEEDED = Requirement("PanDA", Version(0, 1, 1), "DOMA_PANDA.pandadb_version", "mend it", same_major=False)
+
+
+@pytest.mark.parametrize("installed", [Version(0, 1, 1), Version(0, 1, 6), Version(1, 0, 0)])
+def test_any_newer_schema_is_good_as_for_the_package_itself(installed: Version) -> None:
+    assert version.judge(installed, NEEDED) == installed
+
+
+@pytest.mark.parametrize("installed", [None, Version(0, 0, 32), Version(0, 1, 0)])
+def test_an_older_schema_is_a_mismatch(installed: Version | None) -> None:
+    with pytest.raises(SchemaMismatchError, match=r"this release needs 0\.1\.1; mend it"):
+        version.judge(installed, NEEDED)
+
+
+def test_the_version_is_asked_where_the_package_keeps_it(postgres_node: Any) -> None:
+    database = postgres_node.settings().database
+    with pytest.raises(SchemaMismatchError, match="no schema is installed"):
+        version.check(database, required=NEEDED)
+    with closing(drivers.connect(database)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE SCHEMA doma_panda")
+        columns = "component varchar(20), major integer, minor integer, patch integer"
+        cursor.execute(f"CREATE TABLE doma_panda.pandadb_version ({columns})")
+        cursor.execute("INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', 0, 1, 6), ('panda-node', 9, 9, 9)")
+        connection.commit()
+    assert version.check(database, required=NEEDED) == Version(0, 1, 6)
+
+
+def request(**headers: str) -> dict[str, Any]:
+    return {"PATH_INFO": "/api/v1/system/is_alive", "SCRIPT_NAME": "", "REQUEST_METHOD": "GET", **headers}
+
+
+def test_the_path_moves_to_where_mod_wsgi_puts_it() -> None:
+    environ = panda_server.translated(request())
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/api/v1/system/is_alive", "")
+
+
+def test_a_checked_certificate_makes_the_variables_of_mod_ssl() -> None:
+    environ = panda_server.translated(
+        request(
+            HTTP_X_SSL_CLIENT_VERIFY="SUCCESS", HTTP_X_SSL_CLIENT_S_DN="/CN=alice", HTTP_X_SSL_CLIENT_I_DN="/CN=ca",
+            HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.1, 198.51.100.7",
+        )
+    )  # fmt: skip
+    assert environ["SSL_CLIENT_S_DN"] == "/CN=alice"
+    assert environ["SSL_CLIENT_I_DN"] == "/CN=ca"
+    assert (environ["HTTPS"], environ["wsgi.url_scheme"]) == ("on", "https")
+    assert environ["REMOTE_ADDR"] == "198.51.100.7"
+
+
+@pytest.mark.parametrize("verify", ["NONE", "FAILED:expired", "GENEROUS", ""])
+def test_a_certificate_that_was_not_checked_makes_nobody_known(verify: str) -> None:
+    environ = panda_server.translated(request(HTTP_X_SSL_CLIENT_VERIFY=verify, HTTP_X_SSL_CLIENT_S_DN="/CN=alice"))
+    assert "SSL_CLIENT_S_DN" not in environ
+    assert [value for value in environ.values() if "alice" in str(value)] == []
+
+
+def test_while_the_database_is_away_the_package_is_not_loaded_and_the_node_says_so() -> None:
+    nowhere = DatabaseSettings("postgres", "127.0.0.1", 1, "panda", "x", "panda", 1, 300)
+    mounted = panda_server.Mounted(nowhere, lambda environ, start_response: [b"own"])
+    answers: list[str] = []
+
+    def start_response(line: str, *_: Any) -> None:
+        answers.append(line)
+
+    (body,) = mounted(request(), start_response)
+    assert answers == ["503 Service Unavailable"]
+    assert json.loads(body)["message"] == "database unreachable, try again later"
+    assert list(mounted(request(PATH_INFO="/node/live"), start_response)) == [b"own"]
+    assert list(mounted(request(PATH_INFO="/server/panda/isAlive"), start_response)) == [b"own"]
+
+
+def test_the_payload_is_what_the_environment_names(node: Any) -> None:
+    assert payload.of(config.load(node.environment).payload) is bundled
+    node.environment["PANDA_NODE_PAYLOAD"] = "panda-server"
+    assert payload.of(node.settings().payload) is panda_server
+    node.environment["PANDA_NODE_PAYLOAD"] = "other"
+    told = node.run("config", "check").stdout
+    assert "environment: PANDA_NODE_PAYLOAD=other: must be one of bundled, panda-server" in told
+
+
+def test_the_schema_has_a_name_that_a_statement_can_hold(node: Any) -> None:
+    node.server["schemaPANDA"] = "DOMA; DROP TABLE x"
+    node.write()
+    assert "schemaPANDA: is 'DOMA; DROP TABLE x'; must be the name of a schema" in node.run("config", "check").stdout
