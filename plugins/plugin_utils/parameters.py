@@ -107,8 +107,8 @@ def to_sections(variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     server: dict[str, Any] = {}
     for names in (TEXTS, NUMBERS):
         server |= {name: str(variables[variable]) for name, variable in names.items() if variable in variables}
-    if server.get("token_authType") == NO_TOKENS:  # noqa: S105  a kind of authentication
-        server["token_authType"] = "None"
+    if server.get("token_authType") == NO_TOKENS:
+        server["token_authType"] = "None"  # noqa: S105  a kind of authentication
     server |= {name: ",".join(variables[variable]) for name, variable in LISTS.items() if variable in variables}
     overlay = variables.get("panda_server_overlay", {})
     server |= {**variables.get("panda_server_config", {}), **overlay.get("server", {})}

@@ -1,0 +1,251 @@
+#!/usr/bin/python
+"""Create or upgrade the PanDA database on the host of its PostgreSQL server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: panda_schema
+short_description: Create or upgrade the PanDA database in PostgreSQL
+description:
+  - Runs the SQL files of a checkout of the panda-database repository (its folder C(schema/postgres/sqls)) in the order
+    in which they depend on each other, and records the version that the checkout's file C(version) states.
+  - Two faults of these files are mended in what is run, not in the checkout. C(pg_PANDA_SCHEDULER_JOBS.sql) refers to
+    a table C(worker_node_queue) that only a patch creates, so it is created before. pg_partman 4 wants C(native) where
+    C(pg_PARTITION.sql) says C(range).
+  - Nothing is ever dropped. A database that holds anything is not created over.
+options:
+  folder:
+    description: Folder of the SQL files on this host, readable by I(account).
+    type: path
+    required: true
+  state:
+    description:
+      - C(created) fills a database that is not there or empty.
+      - C(upgraded) applies, in order, the patches between the version that is installed and that of the checkout.
+    type: str
+    choices: [created, upgraded]
+    required: true
+  password:
+    description: Password of the role panda, which C(created) makes.
+    type: str
+    default: ""
+  account:
+    description: Account of this host that is PostgreSQL's superuser.
+    type: str
+    default: postgres
+  port:
+    description: Port of the server, on its local socket.
+    type: int
+    default: 5432
+attributes:
+  check_mode: {support: full}
+author: panda-provision
+"""
+
+EXAMPLES = r"""
+- name: Create the PanDA database
+  panda.provision.panda_schema:
+    folder: /var/lib/panda_schema
+    state: created
+    password: "{{ panda_server_dbpasswd }}"
+"""
+
+RETURN = r"""
+before: {description: Version that was installed; empty where none was., type: str, returned: success}
+after: {description: Version that is installed., type: str, returned: success}
+applied: {description: Files that were run., type: list, elements: str, returned: success}
+"""
+
+import os
+import re
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DATABASE = "panda_db"  # statements are made of it and of numbers only, hence their noqa
+COMPONENTS = ("PANDA", "PANDAMETA", "PANDAARCH", "PANDABIGMON", "DEFT", "PARTITION")
+PARTS = ("", "_TABLE", "_VIEW", "_TYPE", "_SEQUENCE", "_FUNCTION", "_TRIGGER", "_SCHEDULER_JOBS", "_PROCEDURE")
+SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
+PARTITION = "pg_PARTITION.sql"
+PATCH = re.compile(r"(\d+\.\d+\.\d+)\.patch\.sql")
+WORKER_NODE_QUEUE = """
+CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
+    site varchar(128) NOT NULL,
+    host_name varchar(128) NOT NULL,
+    panda_queue varchar(128) NOT NULL,
+    last_seen timestamp,
+    PRIMARY KEY (site, host_name, panda_queue)
+);
+ALTER TABLE doma_panda.worker_node_queue OWNER TO panda;
+"""
+TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'doma\\_%' AND tablename <> 'pandadb_version'"
+VERSION = (
+    "SELECT major || '.' || minor || '.' || patch FROM doma_panda.pandadb_version "
+    "WHERE component IN ('PanDA', 'SERVER') ORDER BY component LIMIT 1"
+)
+
+
+def number(version: str) -> tuple[int, ...]:
+    """A version that can be compared."""
+    return tuple(int(part) for part in version.split("."))
+
+
+class Schema:
+    """The database of this host, and the files it is made from."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.folder = Path(module.params["folder"])
+        self.applied: list[str] = []
+
+    def psql(self, database: str, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        command = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--port={self.module.params['port']}",
+                   f"--dbname={database}", *arguments]  # fmt: skip
+        if os.geteuid() == 0:
+            command = ["runuser", "--user", self.module.params["account"], "--", *command]
+        code, out, err = self.module.run_command(command, data=stdin, cwd="/")
+        if code != 0 and check:
+            last = f" Run before it: {', '.join(self.applied)}." if self.applied else ""
+            self.module.fail_json(
+                msg=f"psql ended with {code}: {err.strip() or out.strip()}.{last} Nothing was dropped.",
+                applied=self.applied,
+            )
+        return str(out).strip()
+
+    def ask(self, database: str, statement: str) -> str:
+        return self.psql(database, "--tuples-only", "--no-align", f"--command={statement}")
+
+    def run_file(self, name: str, database: str = DATABASE) -> None:
+        """A file as it is, or as it has to be."""
+        text = (self.folder / name).read_text(encoding="utf-8")
+        if name == SCHEDULER_JOBS:
+            text = WORKER_NODE_QUEUE + text
+        if name == PARTITION and number(self.ask(DATABASE, PARTMAN))[0] < 5:
+            text = re.sub(r"(p_type\s*=>\s*)'range'", r"\1'native'", text)
+        self.psql(database, "--file=-", stdin=text)
+        self.applied.append(name)
+
+    def wanted(self) -> str:
+        """The version of the checkout."""
+        try:
+            version = (self.folder / "version").read_text(encoding="utf-8").strip()
+            number(version)
+        except (OSError, ValueError) as error:
+            self.module.fail_json(
+                msg=f"{self.folder}/version: {error}; name the folder schema/postgres/sqls of a panda-database checkout"
+            )
+        return version
+
+    def installed(self) -> str:
+        """The version in the database; empty where there is no database, or none of PanDA's."""
+        if not self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608
+            return ""
+        if not self.ask(DATABASE, "SELECT to_regclass('doma_panda.pandadb_version')"):
+            return ""
+        return self.ask(DATABASE, VERSION)
+
+    def refuse_unprepared_server(self) -> None:
+        faults = []
+        known = self.ask("postgres", "SELECT string_agg(name, ' ') FROM pg_available_extensions").split()
+        preloaded = self.ask("postgres", "SHOW shared_preload_libraries")
+        for extension, library in (("pg_cron", "pg_cron"), ("pg_partman", "pg_partman_bgw")):
+            if extension not in known:
+                faults.append(f"the extension {extension} is not installed beside the server")
+            elif library not in preloaded:
+                faults.append(f"shared_preload_libraries lacks {library}")
+        if not faults and self.ask("postgres", "SHOW cron.database_name") != "postgres":
+            faults.append("cron.database_name has to be postgres")
+        if faults:
+            self.module.fail_json(msg=f"the server is not prepared: {'; '.join(faults)}. Nothing was changed.")
+
+    def create(self, before: str, wanted: str) -> str:
+        if before:
+            self.module.fail_json(
+                msg=f"{DATABASE} holds PanDA's schema {before} already: it is not created anew. To bring it to "
+                f"{wanted}, use panda_database_state=upgraded. Nothing was changed."
+            )
+        exists = self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'")  # noqa: S608
+        if exists and self.ask(DATABASE, TABLES) != "0":
+            self.module.fail_json(
+                msg=f"{DATABASE} holds tables and no version: a creation did not get to its end, or they are somebody "
+                "else's. Look at them; what is to go has to be dropped by hand. Nothing was changed."
+            )
+        if not self.module.params["password"]:
+            self.module.fail_json(msg="password: is empty, and the role panda needs one. Nothing was changed.")
+        self.refuse_unprepared_server()
+        if not self.module.check_mode:
+            text = (self.folder / "init_step.sql").read_text(encoding="utf-8")
+            # It stands between the quotes of a string with escapes, which stands in another string.
+            password = self.module.params["password"].replace("\\", "\\\\").replace("'", "''''")
+            self.psql("postgres", "--file=-", stdin=text.replace("${PANDA_DB_PASSWORD}", password))
+            self.applied.append("init_step.sql")
+            for component in COMPONENTS:
+                for part in PARTS:
+                    if (self.folder / f"pg_{component}{part}.sql").is_file():
+                        self.run_file(f"pg_{component}{part}.sql")
+            self.run_file("post_step_panda.sql")
+            self.run_file("post_step_cron.sql", database="postgres")
+            # Last: only a schema that is complete has a version.
+            columns = wanted.replace(".", ", ")
+            self.ask(DATABASE, f"INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', {columns})")  # noqa: S608
+        return wanted
+
+    def upgrade(self, before: str, wanted: str) -> str:
+        if not before:
+            self.module.fail_json(msg=f"{DATABASE} holds no PanDA schema to upgrade; use panda_database_state=created")
+        if number(before) > number(wanted):
+            self.module.fail_json(
+                msg=f"{DATABASE} is at {before}, and the checkout is older ({wanted}). Nothing was changed."
+            )
+        for version in self.patches(before, wanted):
+            if not self.module.check_mode:
+                self.run_file(f"patches/{version}.patch.sql")
+                if (self.folder / f"patches/{version}.cron.patch.sql").is_file():
+                    self.run_file(f"patches/{version}.cron.patch.sql", database="postgres")
+                major, minor, patch = version.split(".")
+                self.ask(
+                    DATABASE,
+                    f"UPDATE doma_panda.pandadb_version SET major = {major}, minor = {minor}, patch = {patch}",  # noqa: S608
+                )
+        return wanted if before != wanted else before
+
+    def patches(self, before: str, wanted: str) -> list[str]:
+        """Versions of the patches to apply, in order; each version between has to have one."""
+        names = (PATCH.fullmatch(path.name) for path in (self.folder / "patches").glob("*.patch.sql"))
+        found = sorted((match[1] for match in names if match), key=number)
+        chosen = [version for version in found if number(before) < number(version) <= number(wanted)]
+        if before != wanted and (not chosen or chosen[-1] != wanted):
+            self.module.fail_json(
+                msg=f"{self.folder}/patches has no patch to {wanted}: it leads from {before} to "
+                f"{chosen[-1] if chosen else 'nowhere'}. Nothing was changed."
+            )
+        return chosen
+
+
+PARTMAN = "SELECT extversion FROM pg_extension WHERE extname = 'pg_partman'"
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "folder": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["created", "upgraded"], "required": True},
+            "password": {"type": "str", "default": "", "no_log": True},
+            "account": {"type": "str", "default": "postgres"},
+            "port": {"type": "int", "default": 5432},
+        },
+        supports_check_mode=True,
+    )
+    schema = Schema(module)
+    wanted = schema.wanted()
+    before = schema.installed()
+    try:
+        after = (schema.create if module.params["state"] == "created" else schema.upgrade)(before, wanted)
+    except OSError as error:
+        module.fail_json(msg=str(error), applied=schema.applied)
+    module.exit_json(changed=before != after, before=before, after=after, applied=schema.applied)
+
+
+if __name__ == "__main__":
+    main()

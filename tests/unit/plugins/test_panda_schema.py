@@ -1,0 +1,189 @@
+"""The PanDA database, made on a real PostgreSQL with pg_cron and pg_partman from a checkout of the real one's layout.
+
+The real checkout is not in this repository: the files here are ours, and as small as what they have to show.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import RunModule
+
+PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+PASSWORD = 'it\'s a \\ "%" password'
+ORDER = [
+    "init_step.sql", "pg_PANDA_TABLE.sql", "pg_PANDA_SCHEDULER_JOBS.sql", "pg_PANDAMETA_TABLE.sql",
+    "pg_PARTITION.sql", "post_step_panda.sql", "post_step_cron.sql",
+]  # fmt: skip
+
+FILES = {
+    "version": "0.1.6\n",
+    "init_step.sql": r"""
+SELECT 'CREATE DATABASE panda_db' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'panda_db')\gexec
+SELECT E'CREATE USER panda PASSWORD \'${PANDA_DB_PASSWORD}\'' WHERE NOT EXISTS
+  (SELECT FROM pg_roles WHERE rolname = 'panda')\gexec
+CREATE EXTENSION IF NOT EXISTS pg_cron;
+\c panda_db
+CREATE SCHEMA IF NOT EXISTS partman;
+CREATE EXTENSION IF NOT EXISTS pg_partman SCHEMA partman;
+CREATE SCHEMA IF NOT EXISTS doma_panda AUTHORIZATION panda;
+CREATE TABLE IF NOT EXISTS doma_panda.pandadb_version
+  (component varchar(100) NOT NULL, major int NOT NULL, minor int NOT NULL, patch int NOT NULL);
+""",
+    # A type that another file of the same component would need comes after, a table before.
+    "pg_PANDA_TABLE.sql": "CREATE TABLE doma_panda.jobs (id bigint NOT NULL, made timestamp NOT NULL)"
+    " PARTITION BY RANGE (made);",
+    "pg_PANDA_SCHEDULER_JOBS.sql": "CREATE VIEW doma_panda.busy AS SELECT site FROM doma_panda.worker_node_queue;",
+    "pg_PANDAMETA_TABLE.sql": "CREATE SCHEMA doma_pandameta; CREATE TABLE doma_pandameta.users (name text);",
+    "pg_PARTITION.sql": "SELECT partman.create_parent(p_parent_table => 'doma_panda.jobs', p_control => 'made',"
+    " p_type => 'range', p_interval => 'monthly');",
+    "post_step_panda.sql": "GRANT ALL ON ALL TABLES IN SCHEMA doma_panda TO panda;",
+    "post_step_cron.sql": "SELECT cron.schedule('nightly', '0 3 * * *', 'SELECT 1');",
+    "patches/0.1.6.patch.sql": "CREATE TABLE doma_panda.made_by_0_1_6 ();",
+    "patches/0.1.10.patch.sql": "ALTER TABLE doma_panda.made_by_0_1_9 ADD COLUMN x int;",
+    "patches/0.1.9.patch.sql": "CREATE TABLE doma_panda.made_by_0_1_9 ();",
+    "patches/0.1.9.cron.patch.sql": "SELECT cron.schedule('hourly', '0 * * * *', 'SELECT 1');",
+    "patches/next_version.patch.sql": "SELECT 'not to be run' / 0;",
+}
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server of the test's own, and a checkout to make its database from."""
+
+    folder: Path
+    port: int
+    account: dict[str, Any]
+    run_module: RunModule
+
+    def program(self, name: str, *arguments: str) -> str:
+        command = [str(PROGRAMS / name), f"--pgdata={self.folder}/data", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **self.account)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def query(self, database: str, statement: str, user: str = "postgres", password: str = "") -> str:
+        command = [
+            "psql", "--no-psqlrc", "--tuples-only", "--no-align", f"--port={self.port}",
+            f"--host={'127.0.0.1' if password else self.folder}", f"--username={user}", f"--dbname={database}",
+            f"--command={statement}",
+        ]  # fmt: skip
+        environment = {**os.environ, "PGPASSWORD": password}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def write(self, **files: str) -> None:
+        for name, text in {**FILES, **files}.items():
+            path = self.folder / "sqls" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def schema(self, state: str, *, check: bool = False, password: str = PASSWORD) -> dict[str, Any]:
+        return self.run_module(
+            "panda_schema",
+            {
+                "folder": str(self.folder / "sqls"),
+                "state": state,
+                "password": password,
+                "port": self.port,
+                "account": self.account.get("user", "postgres"),
+            },
+            check=check,
+            environment={"PGHOST": str(self.folder), "PGUSER": "postgres"},
+        )
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> Iterator[Server]:
+    """A server with both extensions at hand, and no database of PanDA's."""
+    # Not tmp_path: its parent is closed to the server's account, and a socket's path has to be short.
+    folder = Path(tmp_path_factory.mktemp("pg"))
+    for parent in folder.parents[:3]:
+        if parent.owner() == folder.owner() and parent != Path("/tmp"):  # noqa: S108  a comparison
+            parent.chmod(0o755)
+    folder.chmod(0o777)
+    account: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(folder, port, account, run_module)
+    server.program("initdb", "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
+    settings = "fsync=off shared_preload_libraries=pg_cron,pg_partman_bgw cron.database_name=postgres"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 "
+    options += " ".join(f"-c {setting}" for setting in settings.split())
+    server.program("pg_ctl", "--wait", "--silent", f"--log={folder}/log", f"--options={options}", "start")
+    server.write()
+    yield server
+    server.program("pg_ctl", "--wait", "--silent", "--mode=immediate", "stop")
+
+
+def test_the_database_is_made_in_order_with_both_faults_mended(server: Server) -> None:
+    would = server.schema("created", check=True)
+    assert (would["changed"], would["applied"]) == (True, [])
+    assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
+    done = server.schema("created")
+    assert done.get("msg") is None, done
+    assert (done["changed"], done["before"], done["after"], done["applied"]) == (True, "", "0.1.6", ORDER)
+    version = "SELECT component, major, minor, patch FROM doma_panda.pandadb_version"
+    assert server.query("panda_db", version, "panda", PASSWORD) == "PanDA|0|1|6"
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.worker_node_queue')") != ""
+    # pg_partman 4 takes the parent only as `native`.
+    assert server.query("panda_db", "SELECT partition_type FROM partman.part_config") == "native"
+    assert server.query("postgres", "SELECT jobname FROM cron.job") == "nightly"
+
+
+def test_a_database_that_holds_something_is_not_created_over(server: Server) -> None:
+    server.schema("created")
+    again = server.schema("created")
+    assert again["failed"]
+    assert "holds PanDA's schema 0.1.6 already" in again["msg"]
+    server.query("panda_db", "DELETE FROM doma_panda.pandadb_version")
+    half = server.schema("created")
+    assert "holds tables and no version" in half["msg"]
+    assert server.query("panda_db", "SELECT count(*) FROM doma_panda.jobs") == "0"
+
+
+def test_an_error_names_its_file_and_leaves_no_version(server: Server) -> None:
+    server.write(**{"pg_PANDAMETA_TABLE.sql": "CREATE TABLE nowhere.users (name text);"})
+    failed = server.schema("created")
+    assert 'schema "nowhere" does not exist' in failed["msg"]
+    assert failed["applied"] == ORDER[:3]
+    assert server.query("panda_db", "SELECT count(*) FROM doma_panda.pandadb_version") == "0"
+
+
+def test_an_upgrade_applies_what_lies_between_by_number_and_not_by_letters(server: Server) -> None:
+    server.schema("created")
+    server.write(version="0.1.10\n")
+    done = server.schema("upgraded")
+    assert done.get("msg") is None, done
+    expected = ["patches/0.1.9.patch.sql", "patches/0.1.9.cron.patch.sql", "patches/0.1.10.patch.sql"]
+    assert (done["before"], done["after"], done["applied"]) == ("0.1.6", "0.1.10", expected)
+    assert server.query("panda_db", "SELECT major, minor, patch FROM doma_panda.pandadb_version") == "0|1|10"
+    assert server.query("postgres", "SELECT count(*) FROM cron.job") == "2"
+    again = server.schema("upgraded")
+    assert (again["changed"], again["applied"]) == (False, [])
+
+
+def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
+    assert "no PanDA schema to upgrade" in server.schema("upgraded")["msg"]
+    server.schema("created")
+    server.write(version="0.2.0\n")
+    assert "has no patch to 0.2.0: it leads from 0.1.6 to 0.1.10" in server.schema("upgraded")["msg"]
+    server.write(version="0.1.5\n")
+    assert "the checkout is older (0.1.5)" in server.schema("upgraded")["msg"]
+
+
+def test_what_is_missing_is_named_before_anything_is_made(server: Server) -> None:
+    assert "password: is empty" in server.schema("created", password="")["msg"]
+    (server.folder / "sqls" / "version").unlink()
+    assert "name the folder schema/postgres/sqls" in server.schema("created")["msg"]
+    assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
