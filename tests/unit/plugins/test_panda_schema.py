@@ -108,7 +108,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> I
     # Not tmp_path: its parent is closed to the server's account, and a socket's path has to be short.
     folder = Path(tmp_path_factory.mktemp("pg"))
     for parent in folder.parents[:3]:
-        if parent.owner() == folder.owner() and parent != Path("/tmp"):  # noqa: S108  a comparison
+        if parent.owner() == folder.owner() and parent != Path("/tmp"):
             parent.chmod(0o755)
     folder.chmod(0o777)
     account: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
