@@ -11,7 +11,7 @@ ROUNDS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help venv venv-for-tests demo demo-clean test lint unit molecule bench bench-app bench-onboard soak wheelhouse docs lock clean
+.PHONY: help venv venv-for-tests demo demo-clean test lint unit molecule bench bench-app bench-onboard bench-payload soak wheelhouse docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-onboard: venv ## Measure how long a bare node takes into a fleet of 3 and 
 
 bench-app: venv-for-tests ## Measure requests per second of the application on PostgreSQL (needs wrk)
 	@python tests/bench/app/run.py --workers 1 2 4
+
+bench-payload: venv ## Measure the public package beside Apache + mod_wsgi as documented (needs wrk; 10 minutes)
+	@python tests/bench/payload/run.py
 
 soak: venv-for-tests ## Run 10,000 jobs by 32 pilots while workers are killed at random (5 minutes)
 	@PANDA_SOAK_JOBS=10000 PANDA_SOAK_PILOTS=32 PANDA_SOAK_WORKERS=4 pytest --quiet app/tests/test_soak.py

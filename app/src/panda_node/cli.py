@@ -49,15 +49,18 @@ def _schema_check(options: argparse.Namespace) -> int:
 def _schema_show(_: argparse.Namespace) -> int:
     import json
 
+    from panda_node import payload
     from panda_node.db import version
 
+    settings = config.load()
+    required = payload.of(settings.payload).requirement(settings)
     installed, fault, code = None, "", 0
     try:
-        installed = version.installed(config.load().database)
-        version.judge(installed)
+        installed = version.installed(settings.database, required=required)
+        version.judge(installed, required)
     except (SchemaMismatchError, DatabaseUnreachableError) as error:
         fault, code = str(error), error.exit_code
-    shown = {"required": str(version.REQUIRED), "installed": str(installed or ""), "fault": fault}
+    shown = {"required": str(required.version), "installed": str(installed or ""), "fault": fault}
     print(json.dumps(shown))
     return code
 
