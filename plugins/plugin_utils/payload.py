@@ -31,7 +31,7 @@ LEFT_OUT = "mod-wsgi"
 KEPT = 3
 """Archives that stay in the cache; each is a quarter of a gigabyte."""
 REQUIREMENT = re.compile(
-    r"panda[-_]server(?:\[(?P<extras>[a-z0-9, ]+)\])?\s*(?:==\s*(?P<version>[0-9][0-9A-Za-z.]*)|@\s*(?P<url>git\+\S+))"
+    r"panda[-_]server(?:\[(?P<extras>[a-z0-9, ]+)\])?\s*(?:==\s*(?P<version>[0-9][0-9A-Za-z.]*)|@\s*git\+(?:https?|ssh)://\S+)"
 )
 _NAME = re.compile(r"([A-Za-z0-9._-]+?)(?:==|\s*@\s)")
 
