@@ -218,7 +218,7 @@ def test_sqlite_is_read_while_it_is_written(node: Any) -> None:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE pandadb_version SET patch = 5")
         cursor = connection.cursor()
-        cursor.execute(version.SELECT)
+        cursor.execute(version.BUNDLED.select)
         assert cursor.fetchone() == tuple(REQUIRED)
     connection.close()
 
