@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ..test_units import Load
+
 JSON = {"Accept": "application/json"}
 SCHEMA = "doma_panda.pandadb_version WHERE component = 'PanDA'"
 
@@ -114,6 +116,27 @@ def test_its_logs_can_be_renamed_under_it(host: Any, outside: Any, settings: dic
 def test_nobody_else_may_write_its_logs(host: Any, settings: dict[str, Any]) -> None:
     found = host.check_output("find %s -perm /022 ! -type l", settings["panda_server_logdir"])
     assert found == ""
+
+
+def test_the_parent_stops_and_starts_every_child(
+    host: Any, units: Any, outside: Any, eventually: Callable[..., None]
+) -> None:
+    units.control("stop", units.parent)
+    try:
+        assert units.states() == units.all("inactive")
+        # The package's database processes and the daemon's workers have gone too.
+        assert [unit for unit in units.children if units.processes(unit)] == []
+    finally:
+        units.control("start", units.parent)
+    eventually(units.states, units.all("active"), within=60)
+    eventually(outside.alive, True, within=60)
+
+
+def test_no_request_fails_while_the_application_is_started_anew(units: Any, outside: Any) -> None:
+    with Load(outside.address, outside.port) as load:
+        units.control("restart", "panda_wsgi.service")
+    assert load.failed == []
+    assert len(load.answers) > 0
 
 
 @pytest.fixture
