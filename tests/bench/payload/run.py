@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -212,10 +213,22 @@ def set_up_reference(node: Node) -> None:
         "--property=EnvironmentFile=/etc/panda/panda_server_secrets.env --property=LimitNOFILE=65536 "
         "/usr/sbin/apache2 -f /etc/panda/reference.conf -k start -D FOREGROUND"
     )
-    node.run(
-        f"for i in $(seq 240); do curl -s -m 5 -H 'Accept: application/json' http://127.0.0.1:26080{PATH} "
-        "| grep -q true && exit 0; sleep 0.5; done; tail -5 /var/log/panda/reference_error_log >&2; exit 1"
-    )
+    url = f"http://{node.address}:{PORTS[REFERENCE][0]}{PATH}"
+    deadline = time.monotonic() + 120
+    while not answers(url):
+        if time.monotonic() > deadline:
+            sys.exit("the reference does not answer:\n" + node.run("tail -5 /var/log/panda/reference_error_log"))
+        time.sleep(0.5)
+
+
+def answers(url: str) -> bool:
+    """Whether the application says that it is alive."""
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bool(json.load(answer)["success"])
+    except OSError:
+        return False
 
 
 def wrk(url: str, seconds: int, connections: int) -> tuple[float, int, str, str]:
