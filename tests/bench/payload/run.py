@@ -213,6 +213,7 @@ def set_up_reference(node: Node) -> None:
         "--property=EnvironmentFile=/etc/panda/panda_server_secrets.env --property=LimitNOFILE=65536 "
         "/usr/sbin/apache2 -f /etc/panda/reference.conf -k start -D FOREGROUND"
     )
+    node.run(f"firewall-cmd --quiet {' '.join(f'--add-port={port}/tcp' for port in PORTS[REFERENCE])}")
     url = f"http://{node.address}:{PORTS[REFERENCE][0]}{PATH}"
     deadline = time.monotonic() + 120
     while not answers(url):
