@@ -254,7 +254,7 @@ def place_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[
     if node["paths"].get(prefix) in ("directory", "file"):
         found.append(
             f"{prefix} (panda_server_prefix): is there and is not a link to a release: it was installed by other "
-            f"means; move it away (mv {prefix} {prefix}.old)"
+            f"means; take it over (playbooks/adopt.yml), or move it away (mv {prefix} {prefix}.old)"
         )
     if node["units"].get("puppet.service", {}).get("enabled") == "enabled":
         found.append(
