@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
-SCENARIOS ?= default debian alternative fleet panda_server panda_server
+SCENARIOS ?= default debian alternative fleet panda_server
 ROUNDS ?= 3
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
