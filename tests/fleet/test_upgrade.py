@@ -64,6 +64,7 @@ def test_a_release_whose_gate_fails_is_taken_back_and_goes_no_further(
             expect=None,
         )
     lost_nothing(load, run, say, f"a release that fails its gate on {NODES[1]}")
+    assert run.code != 0
     assert run.said(f"failed on {NODES[1]}, which is back in service on {releases.following.name}"), run.output
     assert run.said("in which 'alive=yes' is missing")
     expected = [releases.bad.name, releases.following.name, releases.following.name]

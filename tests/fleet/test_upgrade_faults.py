@@ -64,6 +64,7 @@ def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll,
             run = fleet.play(*command, moment=death, expect=None)
     finally:
         fleet.switch_on(NODES[1])
+    assert run.code != 0
     assert run.recap[NODES[1]]["unreachable"] == 1
     assert load.failed == []
     assert fleet.releases(NODES[0], NODES[2]) == {NODES[0]: release, NODES[2]: before[NODES[2]]}
@@ -90,6 +91,7 @@ def test_a_node_without_room_keeps_all_as_they_are(fleet: Fleet, releases: Relea
     archive = f"panda_server_wheelhouse={releases.unseen.archive}"
     with full_disk(fleet, NODES[2]):
         run = fleet.play("playbooks/upgrade.yml", "-e", archive, expect=None)
+    assert run.code != 0
     assert run.recap[NODES[2]]["failed"] == 1
     assert fleet.releases() == before
     assert fleet.ready() == dict.fromkeys(NODES, True)
@@ -105,6 +107,7 @@ def test_a_database_that_goes_away_in_the_middle_takes_the_node_back(
         run = fleet.play(*command, "-e", "panda_server_drain_timeout=10", moment=loss, expect=None)
     finally:
         fleet.switch_on(DATABASE)
+    assert run.code != 0
     assert run.recap[NODES[1]]["failed"] == 1
     eventually(fleet.ready, dict.fromkeys(NODES, True), within=60)
     assert fleet.releases() == {**before, NODES[0]: release}
