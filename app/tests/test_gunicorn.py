@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 
-COMMAND = "gunicorn --config python:panda_node.gunicorn_conf panda_node.wsgi:application"
+CONFIGURATION = "python:panda_node.gunicorn_conf"
+COMMAND = "gunicorn --config {} panda_node.wsgi:application"
+# As it may be on a busy machine.
+SLOW_FORK = """
+import time
+from panda_node import gunicorn_conf
+from panda_node.gunicorn_conf import *
+def post_fork(server, worker):
+    time.sleep(2)
+    gunicorn_conf.post_fork(server, worker)
+"""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -44,10 +54,11 @@ class Service:
         node.environment["PROMETHEUS_MULTIPROC_DIR"] = str(prometheus)
         self.process: subprocess.Popen[bytes]
 
-    def start(self) -> None:
+    def start(self, configuration: str = CONFIGURATION) -> None:
+        command = COMMAND.format(configuration)
         descriptor = self._listener.fileno()
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f"export LISTEN_PID=$$ LISTEN_FDS=1; exec {sys.executable} -m {COMMAND}"],
+            ["/bin/sh", "-c", f"export LISTEN_PID=$$ LISTEN_FDS=1; exec {sys.executable} -m {command}"],
             env=self._node.environment,
             cwd=self._node.directory,
             stdout=subprocess.PIPE,
@@ -171,6 +182,21 @@ def test_reloads_under_load_fail_no_request_and_read_the_configuration_again(
     assert "panda_node_db_connections_limit 6.0" in service.get("/node/metrics")[1]
 
 
+def test_a_stop_reaches_a_worker_that_is_being_forked(node: Any, tmp_path: Path, eventually: Any) -> None:
+    node.install_schema()
+    configuration = tmp_path / "slow.py"
+    configuration.write_text(SLOW_FORK)
+    service = Service(node)
+    service.start(str(configuration))
+    try:
+        eventually(lambda: len(workers(service)) == 2, 20)
+        began = time.monotonic()
+        service.stop()
+        assert time.monotonic() - began < 15  # gunicorn kills what is left after 30 s
+    finally:
+        service.close()
+
+
 def test_restarts_under_load_fail_no_request(either_service: Service, eventually: Any) -> None:
     service = either_service
     with Load(service) as load:
@@ -248,7 +274,7 @@ def test_a_bad_configuration_is_reported_before_systemd_is_told_ready(node: Any,
     node.environment.update({"NOTIFY_SOCKET": str(systemd.path), variable: "many"})
     node.server["backend"] = "dbase"
     node.write()
-    process = node.popen(*COMMAND.split())
+    process = node.popen(*COMMAND.format(CONFIGURATION).split())
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "[server] backend: is 'dbase'" in output
@@ -259,7 +285,7 @@ def test_a_bad_configuration_is_reported_before_systemd_is_told_ready(node: Any,
 
 def test_a_missing_log_directory_is_reported_by_its_key(node: Any) -> None:
     (node.directory / "log").rmdir()
-    process = node.popen(*COMMAND.split())
+    process = node.popen(*COMMAND.format(CONFIGURATION).split())
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "panda_common.cfg: [logger] logdir: cannot write there" in output

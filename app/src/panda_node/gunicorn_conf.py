@@ -15,6 +15,7 @@ from prometheus_client import multiprocess
 
 from panda_node import config as panda_config
 from panda_node import payload as payloads
+from panda_node import worker_signals
 from panda_node.errors import ConfigurationError
 from panda_node.log_files import SharedFileHandler
 from panda_node.systemd import notify
@@ -68,6 +69,7 @@ logger_class = ErrorLog
 def on_starting(server: Any) -> None:
     """Refuses a bad configuration before systemd is told that the service is ready."""
     os.umask(0o022)
+    worker_signals.hold_across_forks()
     try:
         settings = panda_config.load()
         # Before the workers are forked, so that they share the memory and start at once. The application itself is
