@@ -60,7 +60,7 @@ def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll,
     before = fleet.releases()
     try:
         with fleet.load() as load:
-            death = Moment("Take the node out of service", NODES[1], lambda _: fleet.switch_off(NODES[1]))
+            death = Moment("From here on there is something", NODES[1], lambda _: fleet.switch_off(NODES[1]))
             run = fleet.play(*command, moment=death, expect=None)
     finally:
         fleet.switch_on(NODES[1])
@@ -102,7 +102,7 @@ def test_a_database_that_goes_away_in_the_middle_takes_the_node_back(
 ) -> None:
     command, release = roll
     before = fleet.releases()
-    loss = Moment("Take the node out of service", NODES[1], lambda _: fleet.switch_off(DATABASE))
+    loss = Moment("From here on there is something", NODES[1], lambda _: fleet.switch_off(DATABASE))
     try:
         run = fleet.play(*command, "-e", "panda_server_drain_timeout=10", moment=loss, expect=None)
     finally:

@@ -70,9 +70,14 @@ def test_what_is_not_ours_is_not_answered(outside: Any) -> None:
     assert outside.http("/cgi-bin/x").status in (403, 404)
 
 
-def test_live_says_that_the_process_serves(outside: Any) -> None:
+def test_live_says_that_the_process_serves_and_which_release_it_is(
+    host: Any, settings: dict[str, Any], outside: Any
+) -> None:
     answer = outside.http("/node/live")
-    assert (answer.status, answer.json) == (200, {"live": True})
+    assert answer.status == 200
+    assert answer.json["live"] is True
+    release = host.check_output("readlink %s", settings["panda_server_prefix"])
+    assert answer.json["release"] == release.rpartition("/")[2]
 
 
 def test_ready_says_that_the_node_should_get_work(outside: Any) -> None:

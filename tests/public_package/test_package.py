@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..test_units import Load
+from tests.node.test_units import Load
 
 JSON = {"Accept": "application/json"}
 SCHEMA = "doma_panda.pandadb_version WHERE component = 'PanDA'"
