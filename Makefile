@@ -5,13 +5,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
-SCENARIOS ?= default debian alternative fleet panda_server
+SCENARIOS ?= default debian alternative panda_server
 ROUNDS ?= 3
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help venv venv-for-tests demo demo-clean test lint unit molecule bench bench-app bench-onboard bench-payload soak wheelhouse docs lock clean
+.PHONY: help venv venv-for-tests demo demo-clean test test-fleet lint unit molecule bench bench-app bench-onboard bench-payload soak wheelhouse docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo-clean: venv ## Remove all that `make demo` made
 
 test: venv-for-tests ## Run every check: lint, unit, and the molecule scenarios
 	@python tools/run_stages.py lint unit $(SCENARIOS:%=molecule-%)
+
+test-fleet: venv-for-tests ## Run what a fleet is tried with: six hosts under load, and what goes wrong (15 minutes)
+	@python tools/run_stages.py molecule-fleet
 
 lint: venv ## Run ansible-lint, yamllint, ruff, mypy, shellcheck and our own checks
 	@tools/lint
