@@ -8,7 +8,8 @@ module: release
 short_description: Install, activate and record releases
 description:
   - A release is one virtual environment in its own folder below I(root). It is made from a wheelhouse
-    archive without a package index and without a compiler, every wheel checked against its hash.
+    archive, which is checked against its hash, without a package index and without a compiler.
+  - PyPA's C(installer), which the archive carries, unpacks and compiles the wheels, on all cores.
   - I(link) is a symbolic link to the active release and is switched in one step.
   - C(releases.json) in I(root) records which releases passed their health gate (C(good), the last one at the end,
     and C(last_good)), which failed it and why (C(bad)), and whether the node was taken back from one to another
@@ -29,7 +30,7 @@ options:
     type: str
     required: true
   archive:
-    description: The wheelhouse archive on the node; needed for C(installed), which removes it in the end.
+    description: The wheelhouse archive on the control machine; needed for C(installed), which sends it to the node.
     type: path
   checksum:
     description: SHA-256 of the archive; needed for C(installed).
@@ -70,7 +71,7 @@ EXAMPLES = r"""
   panda.provision.release:
     state: installed
     name: 1.0.0-0a1b2c3d4e
-    archive: /var/tmp/panda-node-1.0.0-0a1b2c3d4e.tar
+    archive: .cache/wheelhouse/panda-node-1.0.0-0a1b2c3d4e.tar
     checksum: 6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090
 
 - name: Switch to the release
@@ -95,8 +96,10 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,21 +182,35 @@ class Release:
             manifest = json.loads((wheels / MARKER).read_text())
             if manifest["name"] != self.name:
                 self.module.fail_json(msg=f"{archive}: holds release {manifest['name']}, not {self.name}")
-            python = self.module.params["python"]
-            self.run(python, "-m", "venv", "--without-pip", str(self.path))
-            self.run(
-                python, "-m", "pip", "--python", str(self.path / "bin/python"), "install",
-                "--no-index", "--find-links", folder, "--require-hashes", "--no-deps", "--quiet",
-                "--disable-pip-version-check", "--no-cache-dir", "--root-user-action", "ignore", "--no-compile",
-                "--requirement", str(wheels / "requirements.txt"),
-            )  # fmt: skip
-        # On all cores, where pip takes one. A file that does not compile is no fault until it is imported.
-        self.module.run_command(
-            [str(self.path / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(self.path / "lib")], umask=0o022
-        )
+            self.install(wheels)
         write_json(self.path / MARKER, manifest)
         archive.unlink()
         return True
+
+    def install(self, wheels: Path) -> None:
+        """Make the virtual environment, and unpack and compile each wheel of a folder into it, on all cores."""
+        installer = next(wheels.glob("installer-*.whl"), None)
+        if installer is None:
+            raise ValueError(
+                f"{self.module.params['archive']}: holds no installer-*.whl, so an older panda-provision made it; "
+                "make the wheelhouse again"
+            )
+        self.run(self.module.params["python"], "-m", "venv", "--without-pip", str(self.path))
+        command = [str(self.path / "bin/python"), "-m", "installer", "--overwrite-existing", "--compile-bytecode", "0"]
+
+        def install(wheel: Path) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*command, str(wheel)], env={**os.environ, "PYTHONPATH": str(installer)}, umask=0o022,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            )  # fmt: skip
+
+        # The largest first, so that the last core to finish has little left.
+        pending = sorted(set(wheels.glob("*.whl")) - {installer}, key=lambda wheel: wheel.stat().st_size, reverse=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            failed = [(wheel, done) for wheel, done in zip(pending, pool.map(install, pending)) if done.returncode != 0]
+        for wheel, done in failed:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.module.fail_json(msg=f"{wheel.name} cannot be installed: {done.stdout.strip()}")
 
     def active(self) -> bool:
         target = f"{self.root.name}/{self.name}" if self.root.parent == self.link.parent else str(self.path)

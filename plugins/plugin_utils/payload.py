@@ -224,6 +224,7 @@ def _assemble(app: Path, requirement: str, lock: Path, third_party: Path, folder
     release = {"name": name, "version": version, "payload": PACKAGE, "requirement": requirement}
     (wheels / "release.json").write_text(json.dumps(release) + "\n")
     archive = folder / f"{PACKAGE}-{name}.tar"
+    wheelhouse.download(wheelhouse.INSTALLER, wheels)
     wheelhouse.pack(wheels, archive)
     shutil.copyfile(lock, folder / f"{PACKAGE}-{name}.lock")
     shutil.rmtree(wheels)

@@ -1,7 +1,8 @@
 """Build and check wheelhouse archives on the control machine.
 
 A wheelhouse archive is a flat, uncompressed tar of wheels with `requirements.txt`, which pins each of
-them by hash, and `release.json`, which names the release. Beside it stands `<archive>.sha256`.
+them by hash, `release.json`, which names the release, and the wheel of PyPA's installer, with which a node unpacks
+the others. Beside it stands `<archive>.sha256`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ PLATFORMS = [
     "manylinux1_x86_64",
 ]
 PYTHON_VERSION = "3.11"
+INSTALLER = Path(__file__).resolve().parents[2] / "requirements" / "installer.txt"
+"""Lock of what a node unpacks wheels with; it is no part of a release."""
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
@@ -100,7 +103,7 @@ def build(app: Path, cache: Path) -> Wheelhouse:
 
 def fingerprint(app: Path) -> str:
     """Hash over all that decides what a wheelhouse holds."""
-    digest = hashlib.sha256(f"1 {PYTHON_VERSION} {PLATFORMS}".encode())
+    digest = hashlib.sha256(f"2 {PYTHON_VERSION} {PLATFORMS}".encode() + INSTALLER.read_bytes())
     sources = [app / "pyproject.toml", app / "README.md", app / "requirements.lock", *sorted((app / "src").rglob("*"))]
     for path in sources:
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
@@ -120,6 +123,7 @@ def _build(app: Path, folder: Path) -> None:
     (wheels / "requirements.txt").write_text(requirements)
     (wheels / "release.json").write_text(json.dumps({"name": name, "version": version}) + "\n")
     archive = folder / f"panda-node-{name}.tar"
+    download(INSTALLER, wheels)
     pack(wheels, archive)
     shutil.rmtree(wheels)
 

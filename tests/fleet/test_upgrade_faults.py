@@ -77,12 +77,12 @@ def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll,
 
 @contextmanager
 def full_disk(fleet: Fleet, node: str) -> Iterator[None]:
-    """A node with no room where releases arrive."""
-    fleet.command(node, "mount -t tmpfs -o size=64k none /var/tmp")
+    """A node with no room where releases arrive: Ansible's folder for what it sends."""
+    fleet.command(node, "mkdir -p /root/.ansible/tmp && mount -t tmpfs -o size=64k none /root/.ansible/tmp")
     try:
         yield
     finally:
-        fleet.command(node, "umount /var/tmp")
+        fleet.command(node, "umount /root/.ansible/tmp")
 
 
 def test_a_node_without_room_keeps_all_as_they_are(fleet: Fleet, releases: Releases) -> None:

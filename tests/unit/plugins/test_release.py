@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -61,8 +62,17 @@ def node(tmp_path: Path, run_module: RunModule) -> Node:
     return Node(tmp_path, run_module)
 
 
-def make_archive(folder: Path, name: str = NAME, pinned: str = " --hash=sha256:{}") -> Path:
-    """Make a wheelhouse archive of one small wheel, pinned by its hash."""
+@pytest.fixture(scope="session")
+def installer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of PyPA's installer, as a wheelhouse archive carries it."""
+    folder = tmp_path_factory.mktemp("installer")
+    wheelhouse.download(wheelhouse.INSTALLER, folder)
+    (wheel,) = folder.glob("installer-*.whl")
+    return wheel
+
+
+def make_archive(folder: Path, *tools: Path, name: str = NAME) -> Path:
+    """Make a wheelhouse archive of one small wheel."""
     wheels = folder / "wheels"
     wheels.mkdir()
     contents = {
@@ -74,8 +84,8 @@ def make_archive(folder: Path, name: str = NAME, pinned: str = " --hash=sha256:{
     with zipfile.ZipFile(wheels / WHEEL, "w") as wheel:
         for path, text in {**contents, "tiny-1.0.dist-info/RECORD": record}.items():
             wheel.writestr(path, text)
-    checksum = hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
-    (wheels / "requirements.txt").write_text(f"tiny==1.0{pinned.format(checksum)}\n")
+    for tool in tools:
+        shutil.copy(tool, wheels)
     (wheels / "release.json").write_text(json.dumps({"name": name, "version": "1.0"}))
     archive = folder / f"panda-node-{name}.tar"
     wheelhouse.pack(wheels, archive)
@@ -86,8 +96,8 @@ def digest(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
-def test_a_release_is_installed_without_an_index_and_only_once(node: Node, tmp_path: Path) -> None:
-    archive = make_archive(tmp_path)
+def test_a_release_is_installed_without_an_index_and_only_once(node: Node, tmp_path: Path, installer: Path) -> None:
+    archive = make_archive(tmp_path, installer)
     result = node.install(archive)
     assert result["changed"], result
     python = node.root / NAME / "bin/python"
@@ -98,10 +108,10 @@ def test_a_release_is_installed_without_an_index_and_only_once(node: Node, tmp_p
     assert not again["changed"], again
 
 
-def test_what_an_interrupted_run_left_is_made_anew(node: Node, tmp_path: Path) -> None:
+def test_what_an_interrupted_run_left_is_made_anew(node: Node, tmp_path: Path, installer: Path) -> None:
     (node.root / NAME / "bin").mkdir(parents=True)
     (node.root / NAME / "half").write_text("x")
-    assert node.install(make_archive(tmp_path))["changed"]
+    assert node.install(make_archive(tmp_path, installer))["changed"]
     assert json.loads((node.root / NAME / "release.json").read_text())["name"] == NAME
     assert not (node.root / NAME / "half").exists()
 
@@ -116,18 +126,20 @@ def test_an_archive_with_another_checksum_is_not_touched(node: Node, tmp_path: P
     assert archive.exists()
 
 
-@pytest.mark.parametrize(
-    ("pinned", "fault"),
-    [
-        (f" --hash=sha256:{'0' * 64}", "THESE PACKAGES DO NOT MATCH THE HASHES"),
-        ("", "Hashes are required in --require-hashes mode"),
-    ],
-    ids=["another", "none"],
-)
-def test_a_wheel_without_the_pinned_hash_leaves_no_release(node: Node, tmp_path: Path, pinned: str, fault: str) -> None:
-    result = node.install(make_archive(tmp_path, pinned=pinned))
+def test_a_wheel_that_cannot_be_unpacked_leaves_no_release(node: Node, tmp_path: Path, installer: Path) -> None:
+    broken = tmp_path / "broken-1.0-py3-none-any.whl"
+    broken.write_text("not a zip file")
+    result = node.install(make_archive(tmp_path, installer, broken))
     assert result["failed"]
-    assert fault in result["msg"]
+    assert result["msg"].startswith(f"{broken.name} cannot be installed: ")
+    assert result["msg"].endswith("File is not a zip file")
+    assert node.releases() == set()
+
+
+def test_an_archive_without_the_installer_is_refused(node: Node, tmp_path: Path) -> None:
+    result = node.install(make_archive(tmp_path))
+    assert result["failed"]
+    assert "holds no installer-*.whl, so an older panda-provision made it; make the wheelhouse again" in result["msg"]
     assert node.releases() == set()
 
 
