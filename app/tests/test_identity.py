@@ -271,3 +271,27 @@ def test_the_limit_is_counted_by_the_minute() -> None:
     key = f"somebody {time.time()}"
     assert [limit.allows(key) for _ in range(3)] in ([True, True, False], [True, True, True])
     assert rate_limit.RateLimit(0).allows(key)
+
+
+def test_a_limit_on_anonymous_calls_from_one_address(oidc_node: Any, certificate_headers: Any) -> None:
+    oidc_node.server.update(rate_limit_anonymous=3, rate_limit=100)
+    oidc_node.write()
+    client = testing.TestClient(web.create_application(config.load(oidc_node.environment)))
+    statistics = "/api/v1/statistics/active_job_stats_by_site"
+
+    def codes(address: str, path: str = statistics, **headers: str) -> list[int]:
+        forwarded = {"X-Forwarded-For": f"198.51.100.1, {address}", **headers}
+        return [client.simulate_get(path, headers=forwarded).status_code for _ in range(8)]
+
+    # A minute may begin in between: of 8 calls at least 2 are then too many.
+    assert codes("192.0.2.1").count(429) >= 2
+    assert codes("192.0.2.1", "/api/v1/system/is_alive") == [200] * 8
+    assert codes("192.0.2.1", "/api/v1/pilot/get_job_status?job_ids=1", **certificate_headers()) == [200] * 8
+    assert codes("192.0.2.1", **certificate_headers()) == [200] * 8
+    assert codes("192.0.2.2")[0] == 200
+    client.simulate_get(statistics, headers={"X-Forwarded-For": "2001:db8::1"})
+    assert [code for last in "23456789" for code in codes(f"2001:db8::{last}")].count(429) >= 50
+    refused = client.simulate_get(statistics, headers={"X-Forwarded-For": "2001:db8::a"})
+    if refused.status_code == 429:
+        assert refused.json == {"success": False, "message": "too many requests, try again in a minute", "data": None}
+    assert codes("2001:db8:0:1::1")[0] == 200

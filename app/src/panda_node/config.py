@@ -111,6 +111,8 @@ class Settings:
     """Requests that one identity may make in a minute, over all workers of this node; 0: no limit."""
     rate_limit_production: int
     """The same for the production role: all pilots of a site may be one identity."""
+    rate_limit_anonymous: int
+    """The same of one address, for methods that need no identity."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def examine(
         heartbeat_timeout=server.number("heartbeat_timeout", 7200, lowest=1),
         rate_limit=server.number("rate_limit", 1200, lowest=0),
         rate_limit_production=server.number("rate_limit_production", 0, lowest=0),
+        # A monitoring page asks some ten times a minute; all those of a site may come from one address.
+        rate_limit_anonymous=server.number("rate_limit_anonymous", 300, lowest=0),
     )
     wsgi_settings(environ, faults)
     return settings, faults

@@ -1,5 +1,6 @@
-"""Who may call: finds the client's identity, keeps banned users out, and limits how often one identity may ask."""
+"""Who may call: finds the client's identity, keeps banned users out, and limits how often one client may ask."""
 
+import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from panda_node.config import Settings
 from panda_node.db.pool import Database
 from panda_node.db.tables import banned_users
 from panda_node.identity import Identity
-from panda_node.web.rate_limit import RateLimit
+from panda_node.web.rate_limit import ADDRESSES, RateLimit
+from panda_node.web.requests import client_address
 
 BAN_LIST_LIFETIME = 60.0
 """Seconds within which a ban or its end reaches every worker."""
@@ -35,6 +37,7 @@ class Access:
         self._banned_read = float("-inf")
         self._users = RateLimit(settings.rate_limit)
         self._production = RateLimit(settings.rate_limit_production)
+        self._addresses = RateLimit(settings.rate_limit_anonymous, ADDRESSES)
         self._tokens: oidc.Tokens | None = None
         if settings.authentication == "oidc" and settings.auth_directory:
             self._tokens = oidc.Tokens(settings.auth_directory)
@@ -62,8 +65,11 @@ class Access:
         """Refuses a client that is banned, or asks too often."""
         if not self._ban_list().isdisjoint((client.name, client.dn, client.key)):
             raise ForbiddenError(f"ERROR : Token authentication failed. User {client.name} is banned")
-        if not (self._production if production else self._users).allows(client.key):
-            raise falcon.HTTPTooManyRequests(description="too many requests, try again in a minute", retry_after=60)
+        _within((self._production if production else self._users).allows(client.key))
+
+    def admit_anonymous(self, request: Request) -> None:
+        """Refuses an address from which there are too many calls of methods that need no identity."""
+        _within(self._addresses.allows(_network(client_address(request))))
 
     def _ban_list(self) -> frozenset[str]:
         now = time.monotonic()
@@ -72,6 +78,20 @@ class Access:
                 self._banned = frozenset(connection.scalars(select(banned_users.c.user_name)))
             self._banned_read = now
         return self._banned
+
+
+def _within(limit_kept: bool) -> None:
+    if not limit_kept:
+        raise falcon.HTTPTooManyRequests(description="too many requests, try again in a minute", retry_after=60)
+
+
+def _network(address: str) -> str:
+    """What one client holds: an IPv4 address, or the 2**64 of an IPv6 network."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
 def _headers(get: Callable[[str], str | None]) -> dict[str, str | None]:

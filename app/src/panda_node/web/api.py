@@ -67,6 +67,10 @@ class ApiV1:
             self._access.admit(identity, production)
             if method.production and not production:
                 raise RefusalError(MESSAGE_PRODUCTION)
+        elif method.limited and identity:
+            self._access.admit(identity, production)
+        elif method.limited:
+            self._access.admit_anonymous(request)
         asked = "GET" if request.method == "HEAD" else request.method
         if read is None and asked not in (method.http_method, method.also):
             raise RefusalError(f"expecting {method.http_method}, received {asked}")

@@ -32,6 +32,8 @@ class Method:
     """Needs the production role."""
     also: str = ""
     """A second HTTP method that is taken: released clients and servers do not always agree."""
+    limited: bool = True
+    """Counts towards what a client may ask in a minute. False where the answer costs next to nothing."""
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -69,13 +71,13 @@ METHODS: dict[tuple[str, str], Method] = {}
 
 
 def method(
-    http_method: str, secure: bool = True, production: bool = False, also: str = ""
+    http_method: str, secure: bool = True, production: bool = False, also: str = "", limited: bool = True
 ) -> Callable[[Function], Function]:
     """Makes a function of a module in web/groups the method /api/v1/<module>/<function>."""
 
     def register(handler: Function) -> Function:
         group = handler.__module__.rpartition(".")[2]
-        METHODS[group, handler.__name__] = Method(http_method, handler, secure, production, also)
+        METHODS[group, handler.__name__] = Method(http_method, handler, secure, production, also, limited)
         return handler
 
     return register

@@ -43,7 +43,7 @@ _ANSWERS: dict[str, object] = {
     },
     "413": _answer("The body is too large"),
     "415": _answer("Neither JSON nor a form"),
-    "429": _answer("Too many requests of this identity"),
+    "429": _answer("Too many requests of this identity or address"),
     "503": _answer("The database is away or busy; try again"),
 }
 

@@ -44,7 +44,7 @@ class RequestRecorder:
             _printable(request.path),
             response.status_code,
             seconds * 1000,
-            _printable(_client(request)),
+            _printable(client_address(request)),
             _printable(request.context.client or "-"),
         )
 
@@ -87,7 +87,8 @@ def _not_found(req: Request, resp: Response, **kwargs: Any) -> None:
     envelope(resp, False, "there is nothing here")
 
 
-def _client(request: Request) -> str:
+def client_address(request: Request) -> str:
+    """The address that httpd saw; behind a balancer that passes TLS through, the balancer's."""
     # httpd appends the address it saw; what stands before it came from the client and proves nothing.
     forwarded = request.get_header("X-Forwarded-For") or request.remote_addr or "-"
     return forwarded.rpartition(",")[2].strip()

@@ -3,7 +3,7 @@
 from panda_node.web.methods import Call, method
 
 
-@method("GET", secure=False)
+@method("GET", secure=False, limited=False)  # balancers and monitors ask all the time
 def is_alive(call: Call) -> None:
     """Says that the application serves; asks nothing of the database."""
 
