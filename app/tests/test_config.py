@@ -59,7 +59,7 @@ def test_defaults(tmp_path: Path) -> None:
     jobs = {job.name: (job.period, job.sync) for job in settings.daemon.jobs}
     assert jobs.pop("cache_schedconfig") == (300, False)
     assert jobs.pop("clean_cache") == (3600, False)
-    assert set(jobs) == {"split_tasks", "add_main", "expire_heartbeats", "close_tasks"}
+    assert set(jobs) == {"split_tasks", "add_main", "expire_heartbeats", "close_tasks", "delete_finished"}
     assert all(sync for _, sync in jobs.values())
     wsgi = config.wsgi_settings({}, [])
     assert (wsgi.workers, wsgi.threads, wsgi.backlog) == (12, 1, 511)

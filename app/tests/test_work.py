@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from panda_node.config_check import faults
 from panda_node.daemon.job import JobContext
-from panda_node.daemon.jobs import clean_cache
+from panda_node.daemon.jobs import clean_cache, delete_finished
 from panda_node.db import drivers
 from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.errors import ConfigurationError, RefusalError
 from panda_node.web.groups import task as task_group
 from panda_node.work import jobs as work
 from panda_node.work import plugins, splitting
+from panda_node.work.job_specification import JOB_ATTRIBUTES
 from panda_node.work.splitting import MAX_JOBS, split
 from sqlalchemy import select, update
 from sqlalchemy.dialects import oracle
@@ -26,10 +27,11 @@ def rows(api: Any, table: Any) -> list[Any]:
         return list(connection.execute(select(table).order_by(table.primary_key.columns[0])).all())
 
 
-def age(api: Any, seconds: int) -> None:
-    """Makes every job look as if it had last been heard of so long ago."""
+def age(api: Any, seconds: int, *tables: Any) -> None:
+    """Makes every job, or every row of the tables, look as if it had last been heard of so long ago."""
     with api.database.writing("test") as connection:
-        connection.execute(update(jobs).values(modified=work.now() - seconds))
+        for table in tables or (jobs,):
+            connection.execute(update(table).values(modified=work.now() - seconds))
 
 
 def test_a_task_from_submission_to_its_end(api: Any) -> None:
@@ -447,6 +449,40 @@ def test_workers_are_known(api: Any) -> None:
     for bad in ({"status": "x"}, {"worker_id": "x"}, {"harvester_id": ""}):
         arguments = {"worker_id": 5, "harvester_id": "h", "status": "started", **bad}
         assert api.post("pilot/update_worker_status", "pilot", **arguments)["success"] is False
+
+
+def test_what_ended_long_ago_is_deleted_as_a_whole(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delete_finished, "BATCH", 2)
+    ended, running = api.submit(taskName="ended"), api.submit(taskName="running", nEvents=1, taskPriority=1)
+    state = ["TEST_SITE" if name == "computingSite" else "NULL" for name in JOB_ATTRIBUTES]
+    killed = api.post("job/submit", jobs=json.dumps([[*state, []]]))["data"][0][0]
+    assert api.post("job/kill", job_ids=[killed])["data"] == [True]
+    api.daemon("split_tasks")
+    for job in api.acquire(n_jobs=3, task_id=ended):
+        api.finish(job)
+    api.acquire(task_id=running, harvester_id="h", worker_id=1)
+    api.daemon("add_main", "close_tasks")
+    assert api.daemon("delete_finished") == ["0 tasks, 0 jobs, 0 workers deleted"]
+    age(api, 91 * 86400, jobs, tasks, workers)
+    recent = api.submit(taskName="recent", nEvents=1)
+    api.post("task/kill", task_id=recent)
+    assert api.daemon("close_tasks") == ["1 tasks: 1 aborted"]
+    assert api.daemon("delete_finished") == ["1 tasks, 4 jobs, 1 workers deleted"]
+    assert [task.task_id for task in rows(api, tasks)] == [running, recent]
+    assert [job.task_id for job in rows(api, jobs)] == [running]
+    assert {file.job_id for file in rows(api, files)} == {rows(api, jobs)[0].job_id}
+    assert rows(api, workers) == []
+    assert api.get("task/get_status", f"task_id={ended}")["message"] == "Task not found"
+    assert api.get("job/get_status", f"job_ids={killed}")["data"] == [{"command": "tobekilled", "status": "not found"}]
+
+
+def test_a_task_that_is_being_deleted_is_left_alone(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit()
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(tasks).values(status="obsolete"))
+    for command in ("retry", "kill", "finish"):
+        answer = sqlite_api.post(f"task/{command}", task_id=task_id)
+        assert (answer["success"], "obsolete" in answer["message"]) == (False, True)
 
 
 def test_statistics(api: Any) -> None:

@@ -25,6 +25,7 @@ DEFAULT_JOBS: dict[str, object] = {
     "expire_heartbeats": {"enable": True, "period": 60, "sync": True},
     "close_tasks": {"enable": True, "period": 10, "sync": True},
     "clean_cache": {"enable": True, "period": 3600},
+    "delete_finished": {"enable": True, "period": 3600, "sync": True},
 }
 BUNDLED, PANDA_SERVER = PAYLOADS = ("bundled", "panda-server")
 PAYLOAD_VARIABLE = "PANDA_NODE_PAYLOAD"

@@ -21,6 +21,7 @@ FINISHING = "finishing"  # gets no new attempts any more
 ABORTING = "aborting"  # waits for its last pilots
 ABORTED = "aborted"
 BROKEN = "broken"  # its parameters make no jobs
+OBSOLETE = "obsolete"  # ended long ago, and is being deleted
 
 TASK_ACTIVE = (REGISTERED, RUNNING, FINISHING, ABORTING)
 TASK_FINAL = (FINISHED, FAILED, ABORTED, BROKEN)

@@ -150,7 +150,7 @@ def _changed(changes: Mapping[str, Any], anything: bool) -> dict[str, Any]:
 
 def _move(connection: Connection, task: Row[Any], status: str, expected: str | None = None) -> None:
     before = expected or task.status
-    if before in states.TASK_FINAL and status != states.RUNNING:
+    if before not in states.TASK_ACTIVE and status != states.RUNNING:
         raise RefusalError(f"the task is already {before}", 1)
     same = (tasks.c.task_id == task.task_id) & (tasks.c.status == before)
     values = {"status": status, "modified": now(), "diagnostics": None}
