@@ -11,8 +11,9 @@ from panda_node.config_check import faults
 from panda_node.daemon.job import JobContext
 from panda_node.daemon.jobs import clean_cache, delete_finished
 from panda_node.db import drivers
-from panda_node.db.tables import among, files, jobs, tasks, workers
+from panda_node.db.tables import among, cache_files, files, jobs, tasks, workers
 from panda_node.errors import ConfigurationError, RefusalError
+from panda_node.web.groups import file_server
 from panda_node.web.groups import task as task_group
 from panda_node.work import jobs as work
 from panda_node.work import plugins, splitting
@@ -572,6 +573,78 @@ def test_an_upload_has_a_limit(sqlite_api: Any, monkeypatch: pytest.MonkeyPatch)
     assert upload(sqlite_api, "jobO.big", b"x" * 11)["message"].startswith("ERROR: upload failure. Exceeded size limit")
     assert list((sqlite_api.node.directory / "pandacache").iterdir()) == []
     assert upload(sqlite_api, "sources.big", b"x" * 11)["success"]
+
+
+def test_an_identity_has_a_quota_of_uploads_on_each_node(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.node.server["cache_quota"] = 1
+    api.node.write()
+    here = type(api)(api.node)
+    cache = api.node.directory / "pandacache"
+    assert upload(here, "jobO.1", b"x" * 700_000)["success"]
+    refused = upload(here, "jobO.2", b"x" * 700_000)
+    assert (refused["success"], refused["data"]) == (False, None)
+    assert refused["message"].startswith("ERROR: upload failure. Your files on this server take 1 of 1 MB.")
+    assert [file.name for file in cache.iterdir()] == ["jobO.1"] == [row.name for row in rows(here, cache_files)]
+    assert all(upload(here, f"sources.{number}", b"")["success"] for number in range(84))
+    assert not upload(here, "sources.84", b"")["success"], "empty files take their place too"
+    monkeypatch.setattr("panda_node.web.groups.file_server._write", None)  # nothing of a body is read any more
+    with here.database.writing("test") as connection:
+        connection.execute(update(cache_files).where(cache_files.c.name == "jobO.1").values(size=2_000_000))
+    assert not upload(here, "jobO.3", b"x")["success"]
+    with here.database.writing("test") as connection:
+        connection.execute(update(cache_files).values(host="another.node"))
+    monkeypatch.undo()
+    assert upload(here, "jobO.3", b"x")["success"]
+
+
+def test_two_uploads_at_once_do_not_pass_the_quota(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.node.server["cache_quota"] = 1
+    api.node.write()
+    here = type(api)(api.node)
+    both, write = threading.Barrier(2), file_server._write
+
+    def write_together(*arguments: Any) -> tuple[int, int]:
+        written = write(*arguments)
+        both.wait(10)
+        return written
+
+    monkeypatch.setattr(file_server, "_write", write_together)
+    answers: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda name=name: answers.append(upload(here, name, b"x" * 700_000)["success"]))
+        for name in ("jobO.1", "jobO.2")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(answers), sum(answers) < 2) == (2, True)
+    assert len(rows(here, cache_files)) == len(list((api.node.directory / "pandacache").iterdir())) == sum(answers)
+
+
+def test_a_name_that_another_node_has_is_taken(sqlite_api: Any) -> None:
+    assert upload(sqlite_api, "jobO.1")["success"]
+    (sqlite_api.node.directory / "pandacache/jobO.1").unlink()
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(cache_files).values(host="another.node"))
+    assert upload(sqlite_api, "jobO.1")["message"] == "ERROR: cannot overwrite file"
+    assert list((sqlite_api.node.directory / "pandacache").iterdir()) == []
+    assert [row.host for row in rows(sqlite_api, cache_files)] == ["another.node"]
+
+
+def test_a_file_that_somebody_took_away_counts_no_more(sqlite_api: Any) -> None:
+    assert upload(sqlite_api, "jobO.1")["success"]
+    (sqlite_api.node.directory / "pandacache/jobO.1").unlink()
+    assert clean_cache.run(JobContext(sqlite_api.settings, sqlite_api.database, ())) == "0 files removed"
+    assert rows(sqlite_api, cache_files) == []
+
+
+def test_no_upload_fills_the_disk(sqlite_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("panda_node.web.groups.file_server.MIN_FREE", 2**60)
+    refused = upload(sqlite_api, "jobO.1")
+    assert refused["message"] == "ERROR: upload failure. The disk of this server is nearly full; try again later."
+    assert list((sqlite_api.node.directory / "pandacache").iterdir()) == []
+    assert "is nearly full" in sqlite_api.node.log("panda-Entry.log")
 
 
 PLUGINS = """

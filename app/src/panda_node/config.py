@@ -99,6 +99,8 @@ class Settings:
     """DNs, or parts of them such as CN=alice, whose owners have the production role."""
     cache_directory: Path
     """Uploaded sandboxes, served by httpd at /cache/."""
+    cache_quota: int
+    """MB that one identity may have there on this node; 0: no limit."""
     host: str
     """This node's name, as others reach it."""
     adder_plugins: tuple[str, ...]
@@ -160,6 +162,8 @@ def examine(
         node_state_file=Path(environ.get("PANDA_NODE_STATE_FILE", DEFAULT_NODE_STATE_FILE)),
         production_dns=server.words("production_dns"),
         cache_directory=server.path("cache_dir", "/var/log/panda/pandacache"),
+        # Some hundred sandboxes of a usual size; ten such users fill the disk of the smallest node there should be.
+        cache_quota=server.number("cache_quota", 10240, lowest=0),
         host=server.text("pserverhost", socket.getfqdn()),
         adder_plugins=server.words("adder_plugins"),
         setupper_plugins=server.words("setupper_plugins"),
