@@ -62,6 +62,23 @@ def test_a_checked_certificate_makes_the_variables_of_mod_ssl() -> None:
     assert environ["REMOTE_ADDR"] == "198.51.100.7"
 
 
+def test_a_grid_proxy_is_its_owner_and_its_attributes_make_the_variables_of_mod_gridsite() -> None:
+    proxy = {
+        "HTTP_X_SSL_CLIENT_VERIFY": "SUCCESS",
+        "HTTP_X_SSL_CLIENT_S_DN": "/CN=alice/CN=pilot",
+        "HTTP_X_GRST_CONN_AURI_0": "dn:/CN=alice",
+        "HTTP_X_GRST_VOMS_FQANS": "/atlas/Role=production/Capability=NULL;/atlas/Role=NULL/Capability=NULL",
+    }
+    environ = panda_server.translated(request(**proxy))
+    assert environ["SSL_CLIENT_S_DN"] == "/CN=alice"
+    attributes = {name: value for name, value in environ.items() if name.startswith("GRST_")}
+    assert attributes == {"GRST_CRED_0": "VOMS /atlas/Role=production", "GRST_CRED_1": "VOMS /atlas"}
+    limited = panda_server.translated(request(**{**proxy, "HTTP_X_SSL_CLIENT_S_DN": "/CN=alice/CN=limited proxy"}))
+    assert limited["SSL_CLIENT_S_DN"] == "/CN=alice/CN=limited proxy"
+    nobody = panda_server.translated(request(**{**proxy, "HTTP_X_SSL_CLIENT_VERIFY": "NONE"}))
+    assert [name for name in nobody if name.startswith(("GRST_", "SSL_CLIENT_S"))] == []
+
+
 @pytest.mark.parametrize("verify", ["NONE", "FAILED:expired", "GENEROUS", ""])
 def test_a_certificate_that_was_not_checked_makes_nobody_known(verify: str) -> None:
     environ = panda_server.translated(request(HTTP_X_SSL_CLIENT_VERIFY=verify, HTTP_X_SSL_CLIENT_S_DN="/CN=alice"))

@@ -15,6 +15,8 @@ FORGED = {
     "X-SSL-Client-Verify": "SUCCESS",
     "X-SSL-Client-S-DN": "/CN=forged",
     "X-SSL-Client-I-DN": "/CN=forged authority",
+    "X-GRST-Conn-AURI-0": "dn:/CN=forged",
+    "X-GRST-VOMS-FQANs": "/forged/Role=production",
     "X-Forwarded-Proto": "forged",
     "X-Forwarded-Host": "forged",
     "X-Forwarded-Server": "forged",

@@ -62,6 +62,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "panda_server_config": {"rate": "100%", "nothing": None, "a.b-c": "x = y", "price": "5 $ each"},
         "panda_server_overlay": {"server": {"dbtimeout": 60}, "daemon": {"n_proc": 2}},
     },
+    "grid proxies": {
+        "panda_server_gridsite": True,
+        "panda_server_production_fqans": ["/atlas/Role=production", "/wlcg"],
+    },
     "much set for httpd": {
         "panda_server_port": 8080,
         "panda_server_port_ssl": 8443,
@@ -324,7 +328,7 @@ def on_this_machine(demo_files: Path) -> dict[str, Any]:
     }
 
 
-@variants("nothing set", "odd but legal names", "extra environment", "much set for httpd")
+@variants("nothing set", "odd but legal names", "extra environment", "grid proxies", "much set for httpd")
 @pytest.mark.parametrize("family", MODULES)
 def test_httpd_takes_the_configuration(
     role: Role, tmp_path: Path, demo_files: Path, variables: dict[str, Any], family: str
@@ -365,8 +369,17 @@ def test_httpd_holds_as_many_requests_as_there_may_be_workers(role: Role) -> Non
     assert "\nServerLimit 3\n" in role("panda_server-httpd.conf.j2", **variables)
 
 
-def test_what_tells_who_the_client_is_cannot_be_sent_by_a_client(role: Role) -> None:
-    text = role("panda_server-httpd.conf.j2")
+@variants("nothing set", "grid proxies")
+def test_mod_gridsite_comes_and_goes_by_a_reload(role: Role, variables: dict[str, Any]) -> None:
+    """A session cache cannot: httpd ends at a reload that takes it away."""
+    text = role("panda_server-httpd.conf.j2", **variables)
+    assert "SSLSessionCache" not in text
+    assert ("SSLSessionTickets off" in text) is ("mod_gridsite.so" in text) is bool(variables)
+
+
+@variants("nothing set", "grid proxies")
+def test_what_tells_who_the_client_is_cannot_be_sent_by_a_client(role: Role, variables: dict[str, Any]) -> None:
+    text = role("panda_server-httpd.conf.j2", **variables)
     everybody = text.partition("<VirtualHost")[0]
     told = set(re.findall(r"RequestHeader set (\S+)", text))
     assert told

@@ -97,6 +97,8 @@ class Settings:
     node_state_file: Path
     production_dns: tuple[str, ...]
     """DNs, or parts of them such as CN=alice, whose owners have the production role."""
+    production_fqans: tuple[str, ...]
+    """FQANs of grid proxies that give it."""
     cache_directory: Path
     """Uploaded sandboxes, served by httpd at /cache/."""
     cache_quota: int
@@ -161,6 +163,7 @@ def examine(
         auth_directory=Path(auth_config) if auth_config else None,
         node_state_file=Path(environ.get("PANDA_NODE_STATE_FILE", DEFAULT_NODE_STATE_FILE)),
         production_dns=server.words("production_dns"),
+        production_fqans=server.words("production_fqans"),
         cache_directory=server.path("cache_dir", "/var/log/panda/pandacache"),
         # Some hundred sandboxes of a usual size; ten such users fill the disk of the smallest node there should be.
         cache_quota=server.number("cache_quota", 10240, lowest=0),

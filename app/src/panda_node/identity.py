@@ -1,10 +1,16 @@
 """Who a client is: from the certificate that httpd checked, or from a token that oidc.py checked."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
-_PROXY = re.compile(r"/CN=(?:proxy|limited proxy|[0-9]+)")
+HEADERS = (
+    "X-SSL-CLIENT-VERIFY",
+    "X-SSL-CLIENT-S-DN",
+    "X-GRST-CONN-AURI-0",
+    "X-GRST-VOMS-FQANS",
+)
+"""What httpd says of a client's certificate. The last two come from mod_gridsite, without which it takes no proxy."""
 LIMITED = "/CN=limited proxy"
 
 
@@ -22,40 +28,40 @@ class Identity:
     fqans: tuple[str, ...] = ()
     limited: bool = False
     """A limited proxy: the public package lets it do nothing that needs an identity."""
+    production: bool = False
+    """By the role that its token proves. Of a proxy's FQANs only those count that are listed: any organisation whose
+    attributes httpd takes may have such a role."""
 
-    def has_production_role(self, production_dns: Iterable[str]) -> bool:
+    def has_production_role(self, production_dns: Iterable[str], production_fqans: Collection[str]) -> bool:
         """By role, or because a listed DN, or listed parts of one (CN=alice), are the client's."""
-        if any(re.fullmatch(r"/[^/]+(/[^/]+)*/Role=production(/.*)?", fqan) for fqan in self.fqans):
+        if self.production or any(fqan in production_fqans for fqan in self.fqans):
             return True
         # Whole components: CN=alice is not CN=alice2.
         return any(f"/{entry.strip('/')}/" in f"/{self.dn.strip('/')}/" for entry in production_dns if entry.strip("/"))
 
 
 def from_certificate(headers: Mapping[str, str | None]) -> Identity | None:
-    """Reads what httpd's TLS virtual host says about the client's certificate; it removes them otherwise."""
+    """Reads what httpd's TLS virtual host says in HEADERS; httpd removes them from what a client sends."""
     subject = headers.get("X-SSL-CLIENT-S-DN") or ""
     if headers.get("X-SSL-CLIENT-VERIFY") != "SUCCESS" or not subject.startswith("/"):
         return None
-    owner = owner_of(subject, headers.get("X-SSL-CLIENT-I-DN") or "")
-    return Identity(owner, owner, name_of(owner), limited=LIMITED in subject)
+    owner = owner_of(subject, headers.get("X-GRST-CONN-AURI-0") or "")
+    fqans = fqans_of(headers.get("X-GRST-VOMS-FQANS") or "")
+    return Identity(owner, owner, name_of(owner), fqans=fqans, limited=LIMITED in subject)
 
 
-def owner_of(subject: str, issuer: str) -> str:
-    """The DN of the person that a proxy certificate stands for.
+def owner_of(subject: str, owner_uri: str) -> str:
+    """The DN of the person that a certificate stands for: of a grid proxy, the one that mod_gridsite found at the end
+    of its chain. A proxy's own name proves nothing: whoever makes it may put any CN behind the owner's."""
+    return unquote_plus(owner_uri.removeprefix("dn:")) or subject
 
-    A proxy is signed by the certificate it is made from, so its subject is its issuer's and one more CN. Without that
-    a number at the end of a DN is somebody's name.
-    """
-    if not issuer or not subject.startswith(f"{issuer}/CN="):
-        return subject
-    last = subject[len(issuer) :]
-    if not _PROXY.fullmatch(last):
-        return subject
-    subject = issuer
-    # The proxies that this one was made from.
-    while match := re.search(rf"{_PROXY.pattern}$", subject):
-        subject = subject[: match.start()]
-    return subject
+
+def fqans_of(header: str) -> tuple[str, ...]:
+    """The VOMS attributes that mod_gridsite checked, without the parts that say nothing."""
+    fqans = [
+        unquote_plus(fqan).removesuffix("/Capability=NULL").removesuffix("/Role=NULL") for fqan in header.split(";")
+    ]
+    return tuple(fqan for fqan in fqans if fqan)
 
 
 def name_of(dn: str) -> str:

@@ -149,7 +149,8 @@ def _identity(claims: dict[str, Any], vo: str, role: str) -> Identity:
     nickname = plain("preferred_username")
     dn = f"{name}/CN=nickname:{nickname}" if nickname else name
     fqans = (f"/{vo}/Role={role}",) if role else ()
-    return Identity(dn, f"{claims['iss']} {claims['sub']}"[:512], name, vo, fqans)
+    key = f"{claims['iss']} {claims['sub']}"[:512]
+    return Identity(dn, key, name, vo, fqans, production=role == "production")
 
 
 class _Issuer:

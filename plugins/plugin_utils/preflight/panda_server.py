@@ -36,7 +36,10 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
     wanted: dict[str, list[Any]] = {
         "paths": [variables["panda_server_prefix"], *HTTPD, *MOD_SYSTEMD, *overriding(variables)],
         "texts": [f"{variables['panda_server_releases']}/*/release.json"],
-        "packages": ["firewalld"] if variables["panda_server_firewall_manage"] else [],
+        "packages": [
+            *(["firewalld"] if variables["panda_server_firewall_manage"] else []),
+            *(["gridsite"] if variables["panda_server_gridsite"] else []),
+        ],
         "accounts": [variables["panda_server_user"]],
         "globs": [f"{variables['panda_server_ca_certificates']}/*.0"],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
@@ -105,6 +108,14 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
             ip_network(client, strict=False)
         except ValueError:
             found.append(f"panda_server_monitoring_clients: '{client}' is not an address or a network")
+    fqans = variables["panda_server_production_fqans"]
+    if fqans and not variables["panda_server_gridsite"]:
+        found.append("panda_server_production_fqans: nothing reads FQANs; set panda_server_gridsite, or leave it out")
+    found += [
+        f"panda_server_production_fqans: '{fqan}' is not an FQAN such as /atlas/Role=production"
+        for fqan in fqans
+        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+(/Role=[A-Za-z0-9._-]+)?", fqan)
+    ]
     return [*found, *line_faults(variables)]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import falcon
 
-from panda_node import log_files, metrics, systemd
+from panda_node import identity, log_files, metrics, systemd
 from panda_node.config import DatabaseSettings, Settings
 from panda_node.db import drivers, version
 from panda_node.db.version import Requirement, Version
@@ -187,11 +187,16 @@ def translated(environ: Environ) -> Environ:
     environ["PATH_INFO"] = ""
     verified = environ.pop("HTTP_X_SSL_CLIENT_VERIFY", "NONE")
     subject = environ.pop("HTTP_X_SSL_CLIENT_S_DN", "")
+    owner = identity.owner_of(subject, environ.pop("HTTP_X_GRST_CONN_AURI_0", ""))
+    fqans = identity.fqans_of(environ.pop("HTTP_X_GRST_VOMS_FQANS", ""))
     issuer = environ.pop("HTTP_X_SSL_CLIENT_I_DN", "")
     environ["SSL_CLIENT_VERIFY"] = verified
     if verified == "SUCCESS" and subject.startswith("/"):
-        environ["SSL_CLIENT_S_DN"] = subject
+        # The package lets no limited proxy in, which it knows by its name.
+        environ["SSL_CLIENT_S_DN"] = subject if identity.LIMITED in subject else owner
         environ["SSL_CLIENT_I_DN"] = issuer
+        # As mod_gridsite presents them.
+        environ |= {f"GRST_CRED_{number}": f"VOMS {fqan}" for number, fqan in enumerate(fqans)}
     if environ.get("HTTP_X_FORWARDED_PROTO") == "https":
         environ["wsgi.url_scheme"] = "https"
         environ["HTTPS"] = "on"

@@ -3,7 +3,6 @@
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
 
 import falcon
 from falcon import Request
@@ -55,11 +54,11 @@ class Access:
         if request.get_header("Sec-Fetch-Site") in ("cross-site", "same-site"):
             # A browser shows its owner's certificate to whatever page asks it to; a page of another site may not.
             raise ForbiddenError("ERROR : pages of other sites cannot call with your certificate")
-        return identity.from_certificate(_headers(request.get_header))
+        return identity.from_certificate({name: request.get_header(name) for name in identity.HEADERS})
 
     def is_production(self, client: Identity) -> bool:
         """Whether the client has the production role."""
-        return client.has_production_role(self._settings.production_dns)
+        return client.has_production_role(self._settings.production_dns, self._settings.production_fqans)
 
     def admit(self, client: Identity, production: bool) -> None:
         """Refuses a client that is banned, or asks too often."""
@@ -92,7 +91,3 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
-
-
-def _headers(get: Callable[[str], str | None]) -> dict[str, str | None]:
-    return {name: get(name) for name in ("X-SSL-CLIENT-VERIFY", "X-SSL-CLIENT-S-DN", "X-SSL-CLIENT-I-DN")}
