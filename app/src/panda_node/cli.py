@@ -47,8 +47,6 @@ def _schema_check(options: argparse.Namespace) -> int:
 
 
 def _schema_show(_: argparse.Namespace) -> int:
-    import json
-
     from panda_node import payload
     from panda_node.db import version
 

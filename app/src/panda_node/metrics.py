@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from panda_node import __version__, node_state
+from panda_node import __version__, node_state, release
 
 if TYPE_CHECKING:  # it uses the pool, which uses these metrics
     from panda_node.work.overview import Overview
@@ -37,9 +36,8 @@ class NodeCollector(Collector):
         self._overview = overview
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        release = os.path.basename(os.path.realpath(sys.prefix))
         build = GaugeMetricFamily("panda_node_build_info", "The running code.", labels=["version", "release", "python"])
-        build.add_metric([__version__, release, platform.python_version()], 1)
+        build.add_metric([__version__, release.NAME, platform.python_version()], 1)
         yield build
         current = node_state.read(self._state_file)
         state = GaugeMetricFamily("panda_node_state", "1 for the state the node is in.", labels=["state"])

@@ -1,14 +1,12 @@
 """Whether this node should be given work: its state, its database and its schema."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from panda_node import log_files, node_state
 from panda_node.errors import DatabaseUnreachableError, SchemaMismatchError
-from panda_node.timed import TimedCall
+from panda_node.timed import SharedCall
 
 TIME_LIMIT = 2.0
 """Seconds within which the database has to answer."""
@@ -31,18 +29,12 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Asks the database at most once per CACHE_SECONDS, and never waits longer than TIME_LIMIT for it.
-
-    While one question hangs no other is asked, so that a dead database costs a process one thread, not one per probe.
-    """
+    """Asks the database at most once per CACHE_SECONDS, and never waits longer than TIME_LIMIT for it."""
 
     def __init__(self, ask: Callable[[], object], state_file: Path, database: object) -> None:
-        self._ask = ask
+        self._ask = SharedCall(ask, CACHE_SECONDS, TIME_LIMIT)
         self._database = database
         self._state_file = state_file
-        self._lock = Lock()
-        self._call: TimedCall[object] | None = None
-        self._asked = 0.0
         self._last_reason: str | None = None
 
     def __call__(self) -> Readiness:
@@ -59,15 +51,9 @@ class ReadinessCheck:
         return Readiness(state, tuple(reasons))
 
     def _database_reason(self) -> str | None:
-        with self._lock:
-            now = time.monotonic()
-            if self._call is None or (self._call.done and now - self._asked > CACHE_SECONDS):
-                self._call = TimedCall(self._ask)
-                self._asked = now
-            call, patience = self._call, max(0.0, self._asked + TIME_LIMIT - now)
         reason, detail = None, ""
         try:
-            call.result(patience)
+            self._ask()
         except TimeoutError:
             reason = f"database does not answer within {TIME_LIMIT:g} s"
         except SchemaMismatchError as error:

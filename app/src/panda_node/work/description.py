@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row
 
 from panda_node.work.job_specification import FILE_ATTRIBUTES, JOB_ATTRIBUTES
+from panda_node.work.jobs import as_time
 
 
 def described(job: Row[Any], files: Sequence[Row[Any]]) -> dict[str, object]:
@@ -38,11 +38,11 @@ def described(job: Row[Any], files: Sequence[Row[Any]]) -> dict[str, object]:
         "batchID": job.batch_id,
         "schedulerID": job.scheduler_id,
         "transExitCode": job.exit_code,
-        "creationTime": _time(job.created),
-        "modificationTime": _time(job.modified),
-        "stateChangeTime": _time(job.modified),
-        "startTime": _time(job.started),
-        "endTime": _time(job.ended),
+        "creationTime": as_time(job.created),
+        "modificationTime": as_time(job.modified),
+        "stateChangeTime": as_time(job.modified),
+        "startTime": as_time(job.started),
+        "endTime": as_time(job.ended),
         **_errors(job),
     }
     said = {**json.loads(job.specification or "{}"), **json.loads(job.measures or "{}")}
@@ -76,7 +76,3 @@ def _file(job: Row[Any], file: Row[Any]) -> dict[str, object]:
         "scope": file.scope,
     }
     return {name: known.get(name) for name in FILE_ATTRIBUTES}
-
-
-def _time(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, insert, select, update
 
 from panda_node.db.tables import among, files, jobs, workers
 from panda_node.work import states
@@ -23,6 +24,32 @@ _INPUT = ("input", "pseudo_input")
 def now() -> int:
     """Seconds since 1970."""
     return int(time.time())
+
+
+def as_time(seconds: int | None) -> datetime | None:
+    """A stored time as answers have it."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def from_time(text: str) -> int:
+    """What is stored of a time such as 2026-01-31 12:00:00, or ValueError."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp())
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def add_row(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    """Stores a row and returns the number that it got."""
+    primary_key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    assert primary_key is not None
+    return int(primary_key[0])
+
+
+def whole_number(values: Mapping[str, Any], key: str, default: int = 0) -> int:
+    """What a client says under a key, if it is a number that every column can hold."""
+    value = values.get(key)
+    return value if type(value) is int and abs(value) < 2**31 else default
 
 
 def cut(value: object, length: int) -> str | None:
@@ -144,12 +171,11 @@ def next_attempt(connection: Connection, job: Row[Any], changes: Mapping[str, An
     values = {name: getattr(job, name) for name in (*same.split(), "parameters", "specification")}
     values |= {"status": states.ACTIVATED, "attempt": job.attempt + 1, "max_attempts": job.max_attempts}
     values |= {"created": now(), "modified": now(), **(changes or {})}
-    primary_key = connection.execute(insert(jobs).values(**values)).inserted_primary_key
-    assert primary_key is not None
+    job_id = add_row(connection, jobs, values)
     columns = [files.c.type, files.c.lfn, files.c.dataset, files.c.scope]
     old = connection.execute(select(*columns).where(files.c.job_id == job.job_id).order_by(files.c.file_id)).all()
     if old:
-        status = [{**row._mapping, "job_id": primary_key[0], "status": "defined"} for row in old]
+        status = [{**row._mapping, "job_id": job_id, "status": "defined"} for row in old]
         connection.execute(insert(files), status)
 
 

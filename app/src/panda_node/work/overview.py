@@ -3,13 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 
 from sqlalchemy import func, select
 
 from panda_node.db.pool import Database
 from panda_node.db.tables import jobs
-from panda_node.timed import TimedCall
+from panda_node.timed import SharedCall
 from panda_node.work import states
 
 HOURS = 24
@@ -38,19 +37,12 @@ class Overview:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = Lock()
-        self._call: TimedCall[Counts] | None = None
-        self._asked = 0.0
+        self._counts = SharedCall(self._count, CACHE_SECONDS, TIME_LIMIT)
 
     def __call__(self) -> Counts | None:
         """The counts; None while the database does not give them."""
-        with self._lock:
-            now = time.monotonic()
-            if self._call is None or (self._call.done and now - self._asked > CACHE_SECONDS):
-                self._call, self._asked = TimedCall(self._count), now
-            call, patience = self._call, max(0.0, self._asked + TIME_LIMIT - now)
         try:
-            return call.result(patience)
+            return self._counts()
         except Exception:
             return None
 

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from panda_node.errors import RefusalError
+from panda_node.work.jobs import whole_number
 
 MAX_JOBS = 20_000
 # A task of a few kB must not grow into more than a daemon can hold.
@@ -65,7 +66,7 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise RefusalError("jobParameters must be a list of objects")
     inputs = _inputs(parameters, items)
-    per_job = max(1, _number(parameters, "nFilesPerJob", 1))
+    per_job = max(1, whole_number(parameters, "nFilesPerJob", 1))
     count = ceil(len(inputs) / per_job) if inputs else _count(parameters)
     if count > MAX_JOBS:
         raise RefusalError(f"{count} jobs are asked for, {MAX_JOBS} at most are made")
@@ -93,25 +94,20 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
     return Plan(
         site=site[:100],
         transformation=str(transformation)[:500],
-        attempts=min(MAX_ATTEMPTS, max(1, _number(parameters, "maxAttempt", DEFAULT_ATTEMPTS))),
-        cores=max(1, _number(parameters, "coreCount", 1)),
-        memory=max(0, _number(parameters, "ramCount", 0)),
-        disk=max(0, _number(parameters, "outDiskCount", 0)),
+        attempts=min(MAX_ATTEMPTS, max(1, whole_number(parameters, "maxAttempt", DEFAULT_ATTEMPTS))),
+        cores=max(1, whole_number(parameters, "coreCount", 1)),
+        memory=max(0, whole_number(parameters, "ramCount", 0)),
+        disk=max(0, whole_number(parameters, "outDiskCount", 0)),
         jobs=jobs,
     )
 
 
-def _number(parameters: Mapping[str, Any], key: str, default: int) -> int:
-    value = parameters.get(key)
-    return value if type(value) is int and abs(value) < 2**31 else default
-
-
 def _count(parameters: Mapping[str, Any]) -> int:
     """How many jobs without input files."""
-    events, per_job = _number(parameters, "nEvents", 0), _number(parameters, "nEventsPerJob", 1)
+    events, per_job = whole_number(parameters, "nEvents", 0), whole_number(parameters, "nEventsPerJob", 1)
     if events > 0 and per_job > 0:
         return ceil(events / per_job)
-    return max(1, _number(parameters, "nFiles", 1))
+    return max(1, whole_number(parameters, "nFiles", 1))
 
 
 def _inputs(parameters: Mapping[str, Any], items: list[dict[str, Any]]) -> list[tuple[str, str]]:

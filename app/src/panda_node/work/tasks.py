@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, case, func, select, update
 
 from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
 from panda_node.work import states
-from panda_node.work.jobs import cancel, cut, next_attempt, now
+from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now
 
 DEFAULT_PRIORITY = 1000
 CHANGEABLE = {
@@ -69,9 +69,7 @@ def submit(
         "created": now(),
         "modified": now(),
     }
-    primary_key = connection.execute(insert(tasks).values(**row)).inserted_primary_key
-    assert primary_key is not None
-    return int(primary_key[0])
+    return add_row(connection, tasks, row)
 
 
 def find(connection: Connection, task_id: int) -> Row[Any]:

@@ -27,10 +27,11 @@ def submit(call: Call, jobs: str) -> list[list[object]]:
     result: list[list[object]] = []
     with call.database.writing("job submit") as connection:
         for job in submitted:
-            primary_key = connection.execute(insert(_jobs).values(**_row(call, job))).inserted_primary_key
-            assert primary_key is not None
-            result.append([primary_key[0], _integer(job, "jobDefinitionID"), {"jobsetID": _integer(job, "jobsetID")}])
-            rows = [_file(primary_key[0], file) for file in job["Files"] if file.get("lfn")]
+            job_id = work.add_row(connection, _jobs, _row(call, job))
+            result.append(
+                [job_id, work.whole_number(job, "jobDefinitionID"), {"jobsetID": work.whole_number(job, "jobsetID")}]
+            )
+            rows = [_file(job_id, file) for file in job["Files"] if file.get("lfn")]
             if rows:
                 connection.execute(insert(files), rows)
     return result
@@ -39,13 +40,8 @@ def submit(call: Call, jobs: str) -> list[list[object]]:
 _jobs = jobs  # the argument of `submit` has the same name
 
 
-def _integer(job: dict[str, Any], key: str, default: int = 0) -> int:
-    value = job.get(key)
-    return value if type(value) is int and abs(value) < 2**31 else default
-
-
 def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
-    attempts = max(1, min(_integer(job, "maxAttempt", 1), 100))
+    attempts = max(1, min(work.whole_number(job, "maxAttempt", 1), 100))
     return {
         "name": work.cut(job.get("jobName"), 256),
         "owner": call.client.key,
@@ -55,11 +51,11 @@ def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
         "status": states.ACTIVATED,
         "attempt": 1,
         "max_attempts": attempts,
-        "priority": _integer(job, "currentPriority", _integer(job, "assignedPriority", 1000)),
+        "priority": work.whole_number(job, "currentPriority", work.whole_number(job, "assignedPriority", 1000)),
         "resource_type": work.cut(job.get("resource_type"), 16),
-        "cores": max(1, _integer(job, "coreCount", 1)),
-        "memory": max(0, _integer(job, "minRamCount")),
-        "disk": max(0, _integer(job, "maxDiskCount")),
+        "cores": max(1, work.whole_number(job, "coreCount", 1)),
+        "memory": max(0, work.whole_number(job, "minRamCount")),
+        "disk": max(0, work.whole_number(job, "maxDiskCount")),
         "transformation": work.cut(job.get("transformation"), 500),
         "parameters": str(job.get("jobParameters", "")),
         "specification": json.dumps(
@@ -78,7 +74,7 @@ def _file(job_id: int, file: dict[str, Any]) -> dict[str, object]:
         "dataset": work.cut(file.get("dataset"), 512),
         "scope": work.cut(file.get("scope"), 64),
         "guid": work.cut(file.get("GUID"), 64),
-        "size": _integer(file, "fsize") or None,
+        "size": work.whole_number(file, "fsize") or None,
         "checksum": work.cut(file.get("checksum") or file.get("md5sum"), 64),
         "status": "defined",
     }

@@ -1,7 +1,6 @@
 """/api/v1/pilot/: what pilots do: take jobs, report on them, say that they are there."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -214,8 +213,8 @@ def _error(
 def _seconds(text: str | None) -> int | None:
     """A pilot's time; one that cannot be read is no reason to lose its report."""
     try:
-        return int(datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError):
+        return work.from_time(text or "")
+    except ValueError:
         return None
 
 

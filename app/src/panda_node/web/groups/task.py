@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -11,6 +10,7 @@ from panda_node import untrusted
 from panda_node.db.tables import jobs, tasks
 from panda_node.web.methods import Answer, Call, RefusalError, method
 from panda_node.work import tasks as work
+from panda_node.work.jobs import as_time, from_time
 
 MAX_TASKS = 10_000
 # Filters by which pbook asks, and the columns they mean.
@@ -102,7 +102,10 @@ def get_tasks_detailed_info_since(
     for key, value in chosen.items():
         conditions.append(_FILTERS[key] == (_number(key, value) if key in _NUMBERS else value))
     if since is not None:
-        conditions.append(tasks.c.modified >= _seconds(since))
+        try:
+            conditions.append(tasks.c.modified >= from_time(since))
+        except ValueError as error:
+            raise RefusalError("since: must be a time as 2026-01-31 12:00:00") from error
     limit = max(0, min(n_tasks, MAX_TASKS))
     with call.database.reading("tasks since") as connection:
         query = select(tasks).where(*conditions).order_by(tasks.c.task_id.desc()).limit(limit)
@@ -141,19 +144,9 @@ def _number(key: str, value: str) -> int:
     return int(value)
 
 
-def _seconds(text: str) -> int:
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError) as error:
-        raise RefusalError("since: must be a time as 2026-01-31 12:00:00") from error
-
-
 def _described(task: Row[Any], counts: dict[str, int]) -> dict[str, object]:
     def percent(count: int) -> int:
         return 100 * count // counts["total"] if counts["total"] else 0
-
-    def time(seconds: int) -> datetime:
-        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
     return {
         "jediTaskID": task.task_id,
@@ -168,8 +161,8 @@ def _described(task: Row[Any], counts: dict[str, int]) -> dict[str, object]:
         "errorDialog": task.diagnostics,
         "currentPriority": task.priority,
         "parent_tid": task.parent_id,
-        "creationDate": time(task.created),
-        "modificationTime": time(task.modified),
+        "creationDate": as_time(task.created),
+        "modificationTime": as_time(task.modified),
         "nFiles": counts["total"],
         "nFilesFinished": counts["finished"],
         "nFilesFailed": counts["failed"],
