@@ -1,6 +1,5 @@
 """/api/v1/system/: is the server there, and whom does it take the client for?"""
 
-from panda_node.identity import HEADERS
 from panda_node.web.methods import Call, method
 
 
@@ -12,7 +11,8 @@ def is_alive(call: Call) -> None:
 @method("GET")
 def get_attributes(call: Call) -> dict[str, object]:
     """What the server knows of this request: the headers that say who sent it, without credentials."""
-    names = ("X-Forwarded-Proto", "X-Forwarded-For", *HEADERS, "Origin", "User-Agent", "Host")
+    certificate = ("X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X-SSL-Client-I-DN", "X-GRST-VOMS-FQANs")
+    names = ("X-Forwarded-Proto", "X-Forwarded-For", *certificate, "Origin", "User-Agent", "Host")
     headers = {name: call.request.get_header(name) for name in names}
     return {"method": call.request.method, "path": call.request.path, "headers": headers, **_client(call)}
 
