@@ -38,9 +38,10 @@ def processes(fleet: Fleet) -> dict[str, str]:
     return {**found, BALANCER: fleet.command(BALANCER, f"{command} haproxy")}
 
 
-def knows(fleet: Fleet, name: str, other: str) -> bool:
-    """Whether a node's cache asks another's."""
-    return f"name={other}" in fleet.command(name, "cat /etc/squid/squid.conf")
+def known(fleet: Fleet) -> set[str]:
+    """Those whose cache asks the newcomer's, and the balancer where it has it as a server."""
+    caches = {name for name in NODES if f"name={NEWCOMER}" in fleet.command(name, "cat /etc/squid/squid.conf")}
+    return caches | ({BALANCER} if NEWCOMER in servers(fleet)["panda_http"] else set())
 
 
 def test_what_cannot_be_brought_in_is_refused_with_the_remedy(fleet: Fleet, folder: Path) -> None:
@@ -49,8 +50,16 @@ def test_what_cannot_be_brought_in_is_refused_with_the_remedy(fleet: Fleet, fold
     assert refused.said("take it out of that group")
     enter(fleet, folder, "panda_servers")
     assert fleet.play(ONBOARD, "-e", "node=nowhere", expect=2).said("enter it in the group panda_servers")
-    assert fleet.play(ONBOARD, "-l", NEWCOMER, expect=2).said("leave -l out")
+    assert fleet.play(ONBOARD, "-l", NEWCOMER, expect=2).said(f"playbooks/onboard.yml -e node={NEWCOMER}")
     assert fleet.play(OFFBOARD, "-e", "node=panda_servers", expect=2).said("with it the fleet would be gone")
+
+
+def test_check_mode_tells_of_a_bare_node_what_would_be_done_and_does_none_of_it(fleet: Fleet, folder: Path) -> None:
+    enter(fleet, folder, "panda_servers")
+    run = fleet.play(ONBOARD, "-e", f"node={NEWCOMER}", "--check", "--diff")
+    assert {name for name, changed in run.changed.items() if changed} == {NEWCOMER, BALANCER, *NODES}
+    assert not fleet.host(NEWCOMER).file("/etc/panda").exists
+    assert not known(fleet)
 
 
 def test_a_node_that_fails_its_burn_in_is_known_to_nobody(fleet: Fleet, folder: Path) -> None:
@@ -59,9 +68,8 @@ def test_a_node_that_fails_its_burn_in_is_known_to_nobody(fleet: Fleet, folder: 
     # Its cache will refuse what it is tried with.
     run = fleet.play(ONBOARD, "-e", f"node={NEWCOMER}", "-e", '{"squid_paths": ["/trf/"]}', expect=2)
     assert run.said("Ask for it twice")
-    assert {name: counts["changed"] for name, counts in run.recap.items() if name != NEWCOMER} == {NODES[0]: 0}
-    assert not any(knows(fleet, name, NEWCOMER) for name in NODES)
-    assert NEWCOMER not in servers(fleet)["panda_http"]
+    assert {name for name, changed in run.changed.items() if changed} == {NEWCOMER}
+    assert not known(fleet)
     assert processes(fleet) == before
 
 
@@ -77,7 +85,7 @@ def test_a_node_is_brought_in_without_a_failed_request_or_a_restart(
     assert (load.failed, load.slow) == ([], [])
     assert processes(fleet) == before
     assert ready(fleet, NEWCOMER) == {True}
-    assert all(knows(fleet, name, NEWCOMER) for name in NODES)
+    assert known(fleet) == {BALANCER, *NODES}
 
     file = File(fleet)
     file.put(NEWCOMER)
@@ -95,13 +103,16 @@ def test_a_node_is_taken_out_without_a_failed_request_or_a_restart(
 ) -> None:
     enter(fleet, folder, "panda_servers")
     before = processes(fleet)
+    looked = fleet.play(OFFBOARD, "-e", f"node={NEWCOMER}", "--check", "--diff")
+    assert all(looked.changed[name] for name in (NEWCOMER, BALANCER, *NODES))
+    assert known(fleet) == {BALANCER, *NODES}
+    assert ready(fleet, NEWCOMER) == {True}
     with fleet.load() as load:
         run = fleet.play(OFFBOARD, "-e", f"node={NEWCOMER}")
     say(f"offboarding took {run.seconds:.0f} s: {load}")
     assert (load.failed, load.slow) == ([], [])
     assert processes(fleet) == before
-    assert NEWCOMER not in servers(fleet)["panda_http"]
-    assert not any(knows(fleet, name, NEWCOMER) for name in NODES)
+    assert not known(fleet)
     for question in ("is-active", "is-enabled"):
         said = fleet.host(NEWCOMER).run(f"systemctl {question} panda squid panda_httpd panda_wsgi panda_daemon").stdout
         assert set(said.split()) <= {"inactive", "disabled"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from .conftest import surroundings
 
 ROOT = Path(__file__).resolve().parents[2]
 # The series that needs a newer Python than the default one of this repository.
@@ -145,14 +146,7 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
         }
         inventory = tmp_path / "hosts.yml"
         inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everywhere}}))
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
-            "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_GATHERING": "explicit",
-        }
+        environment = surroundings(tmp_path, ROOT / "collections")
         done = subprocess.run(
             [program, "--inventory", inventory, "--extra-vars", f"serial={serial}", tmp_path / "play.yml"],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
