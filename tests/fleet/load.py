@@ -96,11 +96,11 @@ class Load:
 
     def _connection(self, tls: bool, context: ssl.SSLContext) -> http.client.HTTPConnection:
         if tls:
-            return _Secure(self.address, self.port_ssl, self.service, context)
+            return Secure(self.address, self.port_ssl, self.service, context)
         return http.client.HTTPConnection(self.address, self.port, timeout=TIMEOUT_SECONDS)
 
 
-class _Secure(http.client.HTTPSConnection):
+class Secure(http.client.HTTPSConnection):
     """https to an address, for the name of the service."""
 
     def __init__(self, address: str, port: int, service: str, context: ssl.SSLContext) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import http.client
+import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 
-from .conftest import BALANCER, NODES, Fleet
+from .conftest import BALANCER, NODES, SERVICE, Fleet
+from .load import Secure
 
 BACKENDS = ("panda_http", "panda_https", "panda_cache")
 SCHEDCONFIG = "/var/cache/pandaserver/schedconfig"
@@ -87,6 +92,20 @@ def test_every_node_gets_requests_on_every_port(fleet: Fleet, cached: str) -> No
     assert load.failed == []
     assert fleet.get(BALANCER, cached, 25085) == (200, "one\n")
     assert {name for name in NODES if sessions(fleet, name) > before[name]} == set(NODES)
+
+
+def test_a_node_knows_a_client_of_the_balancer_by_its_certificate(fleet: Fleet, tmp_path: Path) -> None:
+    made = demo_ca.host_certificate(fleet.authority.parent, "alice", ["alice"])
+    alice = tmp_path / "alice.pem"
+    alice.touch(mode=0o600)
+    alice.write_text(made.certificate + made.key)
+    context = ssl.create_default_context(cafile=fleet.authority)
+    context.load_cert_chain(alice)
+    connection = Secure(fleet.addresses[BALANCER], 25443, SERVICE, context)
+    connection.request("GET", "/api/v1/system/get_user_attributes", headers={"Accept": "application/json"})
+    answer = json.load(connection.getresponse())
+    connection.close()
+    assert answer["data"]["dn"] == "/CN=alice", answer
 
 
 def test_metrics_and_status_are_for_the_host_itself_only(fleet: Fleet) -> None:
