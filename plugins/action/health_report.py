@@ -12,7 +12,7 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.color import stringc
 from ansible.utils.display import Display
-from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, render
+from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, render
 
 NARROWEST, WIDEST = 80, 120
 display = Display()
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
                 "ntp": {"type": "bool", "default": True},
             }
         )
-        limits = judge.Limits(
+        limits = model.Limits(
             **{
                 name: arguments[name]
                 for name in ("certificate_days", "clock_seconds", "disk_percent", "restarts", "ntp")
@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
             "page": str(folder / "health.html"),
         }
 
-    def _show(self, nodes: list[judge.Node], remarks: list[str], folder: Path) -> None:
+    def _show(self, nodes: list[model.Node], remarks: list[str], folder: Path) -> None:
         """The table, the faults, and where the files are."""
         width = min(max(shutil.get_terminal_size((WIDEST, 24)).columns, NARROWEST), WIDEST)
         heading, *rows = render.table(nodes, width)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils.health.judge import COLUMNS, NOT_SEEN, Limits, Node
+from ansible_collections.panda.provision.plugins.plugin_utils.health.model import COLUMNS, NOT_SEEN, Limits, Node
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 MARK = "!"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, questions
+from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, questions
 
 from .conftest import MakePair, Pair
 from .health_findings import ADDRESSES, CERTIFICATE, CHAIN, RELEASE, change, sound
 
 Spoil = Callable[[dict[str, Any]], Any]
-LIMITS = judge.Limits()
+LIMITS = model.Limits()
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ def pair(make_pair: MakePair) -> Pair:
 
 
 def judged(
-    found: dict[str, Any], changes: list[dict[str, Any]] | None = None, limits: judge.Limits = LIMITS
-) -> judge.Node:
+    found: dict[str, Any], changes: list[dict[str, Any]] | None = None, limits: model.Limits = LIMITS
+) -> model.Node:
     name = found["expected"]["name"]
     return judge.fleet({name: found}, None if changes is None else {name: changes}, limits)[0]
 
 
-def named(node: judge.Node) -> list[tuple[str, str]]:
+def named(node: model.Node) -> list[tuple[str, str]]:
     return [(fault.column, fault.thing) for fault in node.faults]
 
 
@@ -302,7 +302,7 @@ def test_full_folders_of_one_file_system_are_one_fault(pair: Pair) -> None:
 
 
 def test_limits_are_the_sites(pair: Pair) -> None:
-    strict = judge.Limits(certificate_days=365, disk_percent=40)
+    strict = model.Limits(certificate_days=365, disk_percent=40)
     assert named(judged(sound("node-00", pair), limits=strict)) == [("cert", CERTIFICATE), ("disk", "/var/log/panda")]
 
 
@@ -321,7 +321,7 @@ def test_a_node_that_cannot_be_reached_is_a_row_like_another(pair: Pair) -> None
     assert first.cells["squid"] == "1/2"
     assert named(second) == [("state", "node-01")]
     assert second.cells["state"] == "unreachable"
-    assert second.cells["units"] == judge.NOT_SEEN
+    assert second.cells["units"] == model.NOT_SEEN
 
 
 def test_a_stopped_squid_is_named_once_in_the_fleet(pair: Pair) -> None:
@@ -417,7 +417,7 @@ def test_a_refusal_of_site_yml_that_nothing_else_names_is_a_fault(pair: Pair) ->
 
 def test_drift_that_was_not_looked_at_is_neither_sound_nor_a_fault(pair: Pair) -> None:
     node = judged(sound("node-00", pair), None)
-    assert (node.faults, node.cells["drift"]) == ([], judge.NOT_SEEN)
+    assert (node.faults, node.cells["drift"]) == ([], model.NOT_SEEN)
 
 
 def test_a_certificate_is_judged_by_the_clock_of_the_node(pair: Pair) -> None:

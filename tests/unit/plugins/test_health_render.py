@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, render
+from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, render
 
 from .conftest import MakePair, Pair
 from .health_findings import RELEASE, change, sound
 from .test_health_judge import FAULTS
 
-LIMITS = judge.Limits()
+LIMITS = model.Limits()
 WHEN = "2026-11-24 21:00 UTC"
 BROWSER = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -31,7 +31,7 @@ def pair(make_pair: MakePair) -> Pair:
 
 
 @pytest.fixture
-def nodes(pair: Pair) -> list[judge.Node]:
+def nodes(pair: Pair) -> list[model.Node]:
     """A sound node, one with two faults, and one that cannot be reached; what is said of one looks like markup."""
     found = {name: sound(name, pair) for name in ("node-00", "node-01", "node-02")}
     found["node-02"].update(seen={}, trouble="cannot be reached: <b>no</b> route")
@@ -40,7 +40,7 @@ def nodes(pair: Pair) -> list[judge.Node]:
     return judge.fleet(found, changes, LIMITS)
 
 
-def renamed(nodes: list[judge.Node], name: str) -> list[judge.Node]:
+def renamed(nodes: list[model.Node], name: str) -> list[model.Node]:
     return [replace(node, name=f"{name}{number:02}") for number, node in enumerate(nodes)]
 
 
@@ -48,16 +48,16 @@ def renamed(nodes: list[judge.Node], name: str) -> list[judge.Node]:
 @pytest.mark.parametrize(
     "name", ["n", "atlas-pandaserver-", "a-rather-long-name.of-a-host.in-some-domain.example.org-"]
 )
-def test_the_table_fits_the_terminal(nodes: list[judge.Node], name: str, width: int) -> None:
+def test_the_table_fits_the_terminal(nodes: list[model.Node], name: str, width: int) -> None:
     lines = render.table(renamed(nodes, name), width)
     assert len(lines) == 4
     assert max(map(len, lines)) <= width
     assert all(line.split()[0].endswith(f"{number:02}") for number, line in enumerate(lines[1:]))
 
 
-def test_what_is_at_fault_is_marked_without_colours(nodes: list[judge.Node]) -> None:
+def test_what_is_at_fault_is_marked_without_colours(nodes: list[model.Node]) -> None:
     heading, first, second, third = render.table(nodes, 120)
-    assert heading.split() == ["NODE", *map(str.upper, judge.COLUMNS)]
+    assert heading.split() == ["NODE", *map(str.upper, model.COLUMNS)]
     assert first.split() == [
         "node-00",
         "production",
@@ -76,14 +76,14 @@ def test_what_is_at_fault_is_marked_without_colours(nodes: list[judge.Node]) -> 
     assert third.split()[1:3] == ["!unreachable", "-"]
 
 
-def test_a_narrow_table_keeps_what_tells_releases_apart(nodes: list[judge.Node]) -> None:
+def test_a_narrow_table_keeps_what_tells_releases_apart(nodes: list[model.Node]) -> None:
     narrow = render.table(renamed(nodes, "atlas-pandaserver-"), 80)
     assert RELEASE not in narrow[1]
     assert "0a1b2c3" in narrow[1]
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_every_fault_stands_under_its_node_with_its_remedy(nodes: list[judge.Node], width: int) -> None:
+def test_every_fault_stands_under_its_node_with_its_remedy(nodes: list[model.Node], width: int) -> None:
     lines = render.fault_lines(nodes, width)
     text = re.sub(r"\s+", " ", "\n".join(lines))
     assert max(map(len, lines)) <= width
@@ -95,12 +95,12 @@ def test_every_fault_stands_under_its_node_with_its_remedy(nodes: list[judge.Nod
     assert " node-02 state node-02 cannot be reached: <b>no</b> route → " in text
 
 
-def test_the_headline_counts(nodes: list[judge.Node]) -> None:
+def test_the_headline_counts(nodes: list[model.Node]) -> None:
     assert render.headline(nodes) == "3 faults on 2 of 3 nodes"
     assert render.headline(nodes[:1]) == "1 node, no fault"
 
 
-def test_programs_read_each_fault_and_what_was_seen(nodes: list[judge.Node]) -> None:
+def test_programs_read_each_fault_and_what_was_seen(nodes: list[model.Node]) -> None:
     document = json.loads(json.dumps(render.document(nodes, LIMITS, WHEN, [])))
     assert document["form"] == render.FORM
     assert document["sound"] is False
@@ -135,7 +135,7 @@ def test_a_report_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["health.json"]
 
 
-def test_the_page_loads_nothing_from_elsewhere(nodes: list[judge.Node]) -> None:
+def test_the_page_loads_nothing_from_elsewhere(nodes: list[model.Node]) -> None:
     page = render.page(nodes, LIMITS, WHEN, [])
     assert re.findall(r"https?://[^\s\"']*", re.sub(r"<(div|dd|p)\b.*?</\1>", "", page)) == []
     assert set(re.findall(r'(?:src|href)="([^"#]*)', page)) <= {"data:,", ""}
@@ -161,7 +161,7 @@ def browser_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_browser_shows_the_fleet(nodes: list[judge.Node], browser_folder: Path) -> None:
+def test_a_browser_shows_the_fleet(nodes: list[model.Node], browser_folder: Path) -> None:
     document, complaints = browse(browser_folder, render.page(nodes, LIMITS, WHEN, ["Drift is not known: why"]))
     assert complaints == ""
     assert '<h1 class="bad">3 faults on 2 of 3 nodes</h1>' in document
@@ -190,7 +190,7 @@ def test_what_would_be_loaded_from_elsewhere_is_refused_and_complained_of(browse
     assert complaints.count("Content Security Policy") >= 2
 
 
-def test_the_page_is_no_wider_than_a_phone(nodes: list[judge.Node], browser_folder: Path) -> None:
+def test_the_page_is_no_wider_than_a_phone(nodes: list[model.Node], browser_folder: Path) -> None:
     page = render.page(renamed(nodes, "atlas-pandaserver-"), LIMITS, WHEN, [])
     page = re.sub(r"<meta http-equiv.*?>", "", page)
     measure = "document.title = document.documentElement.scrollWidth <= window.innerWidth ? 'fits' : 'too wide'"
