@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.color import stringc
 from ansible.utils.display import Display
 from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, render
+from ansible_collections.panda.provision.plugins.plugin_utils.health.columns import neighbours
 
 NARROWEST, WIDEST = 80, 120
 display = Display()
@@ -30,6 +31,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "findings": {"type": "dict", "required": True},
                 "changes": {"type": "dict", "default": {}},
+                "balancers": {"type": "list", "elements": "dict", "default": []},
                 "folder": {"type": "path", "required": True},
                 "certificate_days": {"type": "int", "default": 30},
                 "clock_seconds": {"type": "float", "default": 2.0},
@@ -45,8 +47,16 @@ class ActionModule(ActionBase):
             }
         )
         looked = "changes" in arguments["changes"] and not arguments["changes"].get("trouble")
-        nodes = judge.fleet(arguments["findings"], arguments["changes"]["changes"] if looked else None, limits)
-        remarks = []
+        balancers = {said["item"]: said["nodes"] for said in arguments["balancers"] if not said["trouble"]}
+        nodes = judge.fleet(
+            arguments["findings"], arguments["changes"]["changes"] if looked else None, balancers, limits
+        )
+        remarks = neighbours.strangers(arguments["findings"], balancers)
+        remarks += [
+            f"Which nodes {said['item']} sends requests to is not known: it {said['trouble']}"
+            for said in arguments["balancers"]
+            if said["trouble"]
+        ]
         if arguments["changes"].get("trouble"):
             remarks.append(f"Drift is not known: {arguments['changes']['trouble']}")
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

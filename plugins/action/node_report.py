@@ -8,22 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleError
 from ansible_collections.panda.provision.plugins.plugin_utils.health import questions
+from ansible_collections.panda.provision.plugins.plugin_utils.health.looking import LookingAction
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 CONNECT_SECONDS = 3
 
 
-class ActionModule(ActionBase):
-    """Return what was expected of a node and what was seen of it.
-
-    It does not fail: a node that cannot be reached or looked at is a finding, and `trouble` says why.
-    """
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(LookingAction):
+    """Return what was expected of a node and what was seen of it; `trouble` says why that cannot be told."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -36,18 +30,10 @@ class ActionModule(ActionBase):
             return {**found, "trouble": f"its variables cannot be read: {error}"}
         found["expected"] = expected
         sent = time.time()
-        try:
-            answer = self._execute_module(
-                module_args={"look": questions.look(expected)}, task_vars=task_vars, wrap_async=False
-            )
-        except AnsibleConnectionFailure as error:
-            return {**found, "trouble": f"cannot be reached: {error}"}
-        if answer.get("unreachable"):
-            return {**found, "trouble": f"cannot be reached: {answer.get('msg', '')}"}
-        if "node" not in answer:
-            said = answer.get("module_stderr") or answer.get("msg") or "it answered nothing"
-            return {**found, "trouble": f"cannot be looked at: {str(said).strip()}"}
-        found["seen"] = {**answer["node"], "sent": sent, "received": time.time()}
+        node, found["trouble"] = self._look({"look": questions.look(expected)}, task_vars, "node")
+        if found["trouble"]:
+            return found
+        found["seen"] = {**node, "sent": sent, "received": time.time()}
         if arguments["outside"]:
             found["outside"] = from_here(expected["address"], [int(port) for port in expected["ports"]])
         return found

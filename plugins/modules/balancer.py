@@ -67,41 +67,15 @@ states:
   returned: success
 """
 
-import csv
-import socket
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils import haproxy
 
-ANSWER_SECONDS = 5
 PAUSE_SECONDS = 0.2
 # Enough for a reload, in which the socket is handed on.
 MISSING_SECONDS = 2
-
-
-def ask(path: str) -> str:
-    """The statistics of haproxy, in CSV."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_SECONDS)
-        connection.connect(path)
-        connection.sendall(b"show stat\n")
-        chunks: list[bytes] = []
-        while True:
-            chunk = connection.recv(1 << 16)
-            if not chunk:
-                return b"".join(chunks).decode(errors="replace")
-            chunks.append(chunk)
-
-
-def servers(text: str, name: str, backends: list[str]) -> dict[str, dict[str, Any]]:
-    """Backend to state and sessions of a server there; a backend that does not have it is left out."""
-    rows = csv.DictReader(text.lstrip("# ").splitlines())
-    return {
-        row["pxname"]: {"state": row["status"], "sessions": int(row["scur"] or 0) + int(row["qcur"] or 0)}
-        for row in rows
-        if row["svname"] == name and row["pxname"] in backends
-    }
 
 
 def unfinished(seen: dict[str, dict[str, Any]], wanted: dict[str, Any]) -> list[str]:
@@ -125,8 +99,8 @@ def main() -> None:
             "state": {"type": "str", "choices": ["in", "out"], "required": True},
             "idle": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
-            "backends": {"type": "list", "elements": "str", "default": ["panda_http", "panda_https", "panda_cache"]},
-            "socket": {"type": "path", "default": "/var/lib/haproxy/admin.sock"},
+            "backends": {"type": "list", "elements": "str", "default": list(haproxy.BACKENDS)},
+            "socket": {"type": "path", "default": haproxy.SOCKET},
         },
         supports_check_mode=True,
     )
@@ -135,7 +109,8 @@ def main() -> None:
     while True:
         seen: dict[str, dict[str, Any]] = {}
         try:
-            seen = servers(ask(wanted["socket"]), wanted["name"], wanted["backends"])
+            known = haproxy.servers(haproxy.ask(wanted["socket"])).get(wanted["name"], {})
+            seen = {backend: server for backend, server in known.items() if backend in wanted["backends"]}
             answered = time.monotonic()
             left = unfinished(seen, wanted)
         except OSError as error:

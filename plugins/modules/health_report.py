@@ -15,6 +15,11 @@ options:
     description: What M(panda.provision.site_changes) returned; empty where drift was not looked at.
     type: dict
     default: {}
+  balancers:
+    description: What M(panda.provision.balancer_report) returned in a loop over the load balancers.
+    type: list
+    elements: dict
+    default: []
   folder: {description: Folder on the control machine for the two files., type: path, required: true}
   certificate_days: {description: Days left from which a certificate is sound., type: int, default: 30}
   clock_seconds: {description: Seconds that a clock may be off., type: float, default: 2.0}

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils.health import questions
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.application import (
+    ready,
     release,
     running_release,
     schema,
@@ -19,7 +20,11 @@ from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.cer
 )
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.drift import drift
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.machine import clock, disk, offset_of
-from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.neighbours import siblings
+from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.neighbours import (
+    Balancers,
+    balancers,
+    siblings,
+)
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.services import ports, units
 from ansible_collections.panda.provision.plugins.plugin_utils.health.model import (
     COLUMNS,
@@ -32,15 +37,18 @@ from ansible_collections.panda.provision.plugins.plugin_utils.health.model impor
 
 
 def fleet(
-    findings: Mapping[str, Mapping[str, Any]], changes: Mapping[str, list[dict[str, Any]]] | None, limits: Limits
+    findings: Mapping[str, Mapping[str, Any]],
+    changes: Mapping[str, list[dict[str, Any]]] | None,
+    known: Balancers,
+    limits: Limits,
 ) -> list[Node]:
     """Judge every node, then leave out what is only the consequence of a fault that is named already.
 
     `findings` is what node_report returned for each host, `changes` what site.yml would change on each; None where
-    that was not looked at.
+    that was not looked at. `known` is what each balancer says of the nodes.
     """
     nodes = [
-        node(name, found, None if changes is None else changes.get(name, []), limits)
+        node(name, found, None if changes is None else changes.get(name, []), known, limits)
         for name, found in findings.items()
     ]
     by_name = {judged.name: judged for judged in nodes}
@@ -49,7 +57,9 @@ def fleet(
     return nodes
 
 
-def node(name: str, found: Mapping[str, Any], changes: list[dict[str, Any]] | None, limits: Limits) -> Node:
+def node(
+    name: str, found: Mapping[str, Any], changes: list[dict[str, Any]] | None, known: Balancers, limits: Limits
+) -> Node:
     """Judge one node."""
     wanted, seen = found.get("expected") or {}, found.get("seen") or {}
     judged = Node(name, wanted.get("address", name), dict.fromkeys(COLUMNS, NOT_SEEN))
@@ -75,6 +85,7 @@ def node(name: str, found: Mapping[str, Any], changes: list[dict[str, Any]] | No
         "schema": lambda: schema(wanted, seen),
         "cert": lambda: certificate(wanted, seen, limits),
         "squid": lambda: siblings(wanted, seen),
+        "lb": lambda: balancers(wanted, seen, outside, known),
         "clock": lambda: clock(wanted, seen, limits),
         "disk": lambda: disk(wanted, seen, limits),
     }
@@ -84,7 +95,7 @@ def node(name: str, found: Mapping[str, Any], changes: list[dict[str, Any]] | No
     if changes is not None:
         judged.cells["drift"], faults = drift(name, changes, judged.faults)
         judged.faults += faults
-    judged.seen = summary(wanted, seen, outside)
+    judged.seen = summary(wanted, seen, outside, known)
     if wanted["offboarded"]:
         judged.notes.append("taken out of the fleet (group panda_offboarded): shown, not judged")
         judged.cells |= {"state": "offboarded", "drift": NOT_SEEN}
@@ -122,7 +133,9 @@ def fault_port(fault: Fault) -> str:
     return f"port {match.group(1)}" if match else ""
 
 
-def summary(wanted: Mapping[str, Any], seen: Mapping[str, Any], outside: Mapping[str, str]) -> dict[str, Any]:
+def summary(
+    wanted: Mapping[str, Any], seen: Mapping[str, Any], outside: Mapping[str, str], known: Balancers
+) -> dict[str, Any]:
     """What was seen of a node, for programs. Nothing secret: no text of a file but what stands here."""
     record = seen["records"].get(questions.record_of_releases(wanted)) or {}
     place = seen["links"][wanted["panda_server_prefix"]]
@@ -147,7 +160,7 @@ def summary(wanted: Mapping[str, Any], seen: Mapping[str, Any], outside: Mapping
         "state": {
             "node_state": seen["texts"].get(questions.STATE_FILE, "").strip() or None,
             "drained": seen["records"].get(questions.DRAIN_RECORD),
-            "ready": (seen["answers"].get(questions.urls(wanted)["ready"]) or {}).get("status") == 200,
+            "ready": ready(wanted, seen),
         },
         "schema": seen["schema"],
         "certificate": certificate_summary(wanted, seen),
@@ -156,6 +169,7 @@ def summary(wanted: Mapping[str, Any], seen: Mapping[str, Any], outside: Mapping
             "configured": sorted(peer["name"] for peer in seen["peers"]),
             "asked": {peer["name"]: seen["siblings"].get(peer["address"], {}) for peer in seen["peers"]},
         },
+        "balancers": {balancer: nodes.get(wanted["name"], {}) for balancer, nodes in known.items()},
         "clock": {
             "offset_seconds": round(offset, 3),
             "uncertainty_seconds": round(bound, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-COLUMNS = ("state", "units", "ports", "release", "schema", "cert", "squid", "clock", "disk", "drift")
+COLUMNS = ("state", "units", "ports", "release", "schema", "cert", "squid", "lb", "clock", "disk", "drift")
 NOT_SEEN = "-"
 
 

@@ -13,7 +13,7 @@ from ansible_collections.panda.provision.plugins.plugin_utils.health.model impor
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 MARK = "!"
-SHORTEST_NAME = 12
+SHORTEST_NAME = 7
 FORM = 1
 """Of the JSON file: raised when a program that reads it would have to change."""
 
@@ -36,12 +36,13 @@ def table(nodes: Sequence[Node], width: int) -> list[str]:
 
     Where the line would be too long, releases are cut to their last part, then names in their middle.
     """
-    cells = {node.name: [cell(node, column) for column in COLUMNS] for node in nodes}
-    headings = [column.upper() for column in COLUMNS]
+    columns = columns_of(nodes)
+    cells = {node.name: [cell(node, column) for column in columns] for node in nodes}
+    headings = [column.upper() for column in columns]
     widths = widths_of(headings, cells.values())
     longest = max([len("NODE"), *map(len, cells)])
-    if longest + sum(widths) + len(widths) * 2 > width:
-        at = COLUMNS.index("release")
+    if longest + sum(widths) + len(widths) * 2 > width and "release" in columns:
+        at = columns.index("release")
         for row in cells.values():
             row[at] = short_release(row[at])
         widths = widths_of(headings, cells.values())
@@ -56,6 +57,11 @@ def table(nodes: Sequence[Node], width: int) -> list[str]:
         ).rstrip()
         for name, row in lines
     ]
+
+
+def columns_of(nodes: Sequence[Node]) -> list[str]:
+    """The columns in which something was seen: a fleet without a balancer has none for it."""
+    return [column for column in COLUMNS if any(node.cells[column] != NOT_SEEN for node in nodes)]
 
 
 def cell(node: Node, column: str) -> str:
@@ -145,7 +151,7 @@ def page(nodes: Sequence[Node], limits: Limits, when: str, remarks: Sequence[str
     )
     return environment.get_template("page.html.j2").render(
         nodes=nodes,
-        columns=COLUMNS,
+        columns=columns_of(nodes),
         limits=limits,
         when=when,
         remarks=remarks,

@@ -6,6 +6,7 @@ import copy
 import time
 from typing import Any
 
+from ansible_collections.panda.provision.plugins.module_utils.haproxy import BACKENDS
 from ansible_collections.panda.provision.plugins.plugin_utils.health import questions
 
 from .conftest import Pair
@@ -35,6 +36,7 @@ VALUES: dict[str, Any] = {
     "squid_cache_directory": "/var/spool/squid",
 }
 ADDRESSES = {"node-00": "192.0.2.10", "node-01": "192.0.2.11", "node-02": "192.0.2.12"}
+BALANCERS = {"lb-01": {name: dict.fromkeys(BACKENDS, "UP") for name in ADDRESSES}}
 
 
 def expected(name: str, offboarded: tuple[str, ...] = ()) -> dict[str, Any]:

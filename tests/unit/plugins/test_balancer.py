@@ -1,4 +1,4 @@
-"""The module balancer waits for what haproxy says of a node."""
+"""The module balancer waits for what haproxy says of a node; balancer_report says it of all."""
 
 from __future__ import annotations
 
@@ -119,3 +119,18 @@ def test_a_balancer_that_does_not_run_is_not_waited_for(run_module: RunModule, t
     assert answer["failed"]
     assert "haproxy does not answer at" in answer["msg"]
     assert answer["seconds"] < 10
+
+
+def test_the_report_says_what_haproxy_makes_of_every_node(run_module: RunModule, haproxy: Haproxy) -> None:
+    haproxy.answers = [everywhere("MAINT")]
+    answer = run_module("balancer_report", {"socket": str(haproxy.server_address)})
+    assert answer["nodes"] == {
+        "atlas-pandaserver-02": dict.fromkeys(BACKENDS, "UP"),
+        NODE: dict.fromkeys(BACKENDS, "MAINT"),
+    }
+
+
+def test_a_balancer_that_does_not_answer_says_so(run_module: RunModule, tmp_path: Path) -> None:
+    answer = run_module("balancer_report", {"socket": str(tmp_path / "none.sock")})
+    assert answer["failed"]
+    assert "haproxy does not answer at" in answer["msg"]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.panda.provision.plugins.module_utils.haproxy import BACKENDS
 from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, questions
+from ansible_collections.panda.provision.plugins.plugin_utils.health.columns import neighbours
 
 from .conftest import MakePair, Pair
-from .health_findings import ADDRESSES, CERTIFICATE, CHAIN, RELEASE, change, sound
+from .health_findings import ADDRESSES, BALANCERS, CERTIFICATE, CHAIN, RELEASE, change, sound
 
 Spoil = Callable[[dict[str, Any]], Any]
 LIMITS = model.Limits()
@@ -25,7 +27,7 @@ def judged(
     found: dict[str, Any], changes: list[dict[str, Any]] | None = None, limits: model.Limits = LIMITS
 ) -> model.Node:
     name = found["expected"]["name"]
-    return judge.fleet({name: found}, None if changes is None else {name: changes}, limits)[0]
+    return judge.fleet({name: found}, None if changes is None else {name: changes}, BALANCERS, limits)[0]
 
 
 def named(node: model.Node) -> list[tuple[str, str]]:
@@ -37,7 +39,7 @@ def test_a_sound_node_has_no_fault_and_a_text_in_every_column(pair: Pair) -> Non
     assert node.faults == []
     assert node.cells == {
         "state": "production", "units": "8/8", "ports": "3/3", "release": RELEASE, "schema": "1.2.0", "cert": "89 d",
-        "squid": "2/2", "clock": "+0.0 s", "disk": "41 %", "drift": "none",
+        "squid": "2/2", "lb": "1/1", "clock": "+0.0 s", "disk": "41 %", "drift": "none",
     }  # fmt: skip
 
 
@@ -315,7 +317,7 @@ def test_a_node_that_cannot_be_reached_is_a_row_like_another(pair: Pair) -> None
     }
     silent = sound("node-00", pair)
     sibling(icp="silent")(silent["seen"])
-    first, second = judge.fleet({"node-00": silent, "node-01": gone}, {}, LIMITS)
+    first, second = judge.fleet({"node-00": silent, "node-01": gone}, {}, BALANCERS, LIMITS)
     # The sibling that its death left behind is not blamed for it.
     assert first.faults == []
     assert first.cells["squid"] == "1/2"
@@ -329,7 +331,7 @@ def test_a_stopped_squid_is_named_once_in_the_fleet(pair: Pair) -> None:
     sibling(icp="silent", http="Connection refused")(here["seen"])
     unit("squid.service", active="inactive")(there["seen"])
     there["seen"]["listeners"].pop()
-    first, second = judge.fleet({"node-00": here, "node-01": there}, None, LIMITS)
+    first, second = judge.fleet({"node-00": here, "node-01": there}, None, BALANCERS, LIMITS)
     assert (named(first), named(second)) == ([], [("units", "squid.service")])
 
 
@@ -337,8 +339,53 @@ def test_a_sibling_that_was_forgotten_is_named_once_in_the_fleet(pair: Pair) -> 
     here, there = sound("node-00", pair), sound("node-01", pair)
     sibling(icp="denied")(here["seen"])
     there["seen"]["peers"] = [peer for peer in there["seen"]["peers"] if peer["name"] != "node-00"]
-    first, second = judge.fleet({"node-00": here, "node-01": there}, None, LIMITS)
+    first, second = judge.fleet({"node-00": here, "node-01": there}, None, BALANCERS, LIMITS)
     assert (named(first), named(second)) == ([], [("squid", "node-00")])
+
+
+@pytest.mark.parametrize(
+    ("states", "what", "remedy"),
+    [
+        ({}, "does not know this node (panda_http, panda_https, panda_cache)", "site.yml -l lb-01"),
+        ({"panda_http": "UP", "panda_https": "UP"}, "does not know this node (panda_cache)", "site.yml -l lb-01"),
+        (dict.fromkeys(BACKENDS, "DOWN"), "though it is ready: DOWN in panda_http", "curl -i http://192.0.2.10:25080/n"),
+        (
+            {**dict.fromkeys(BACKENDS, "UP"), "panda_https": "MAINT"},
+            "though it is ready: MAINT in panda_https", "systemctl reload haproxy",
+        ),
+    ],
+)  # fmt: skip
+def test_a_ready_node_that_a_balancer_keeps_out(pair: Pair, states: dict[str, str], what: str, remedy: str) -> None:
+    found = sound("node-00", pair)
+    (node,) = judge.fleet({"node-00": found}, None, {**BALANCERS, "lb-02": {"node-00": states}}, LIMITS)
+    assert named(node) == [("lb", "lb-02")]
+    assert what in node.faults[0].what
+    assert remedy.replace("lb-01", "lb-02") in node.faults[0].remedy
+    assert node.cells["lb"] == "1/2"
+
+
+def test_a_node_that_is_not_ready_is_out_by_its_own_fault(pair: Pair) -> None:
+    found = sound("node-00", pair)
+    drained({"by": "drain", "since": 60})(found["seen"])
+    answers("/node/ready", 503, '{"ready": false}')(found["seen"])
+    (node,) = judge.fleet({"node-00": found}, None, {"lb-01": {"node-00": dict.fromkeys(BACKENDS, "DOWN")}}, LIMITS)
+    assert (named(node), node.cells["lb"]) == ([("state", "node-00")], "0/1")
+
+
+def test_a_node_that_a_balancer_is_about_to_take_in_has_no_fault(pair: Pair) -> None:
+    coming = {"lb-01": {"node-00": dict.fromkeys(BACKENDS, "DOWN 1/2")}}
+    (node,) = judge.fleet({"node-00": sound("node-00", pair)}, None, coming, LIMITS)
+    assert (node.faults, node.cells["lb"]) == ([], "0/1")
+
+
+def test_what_a_balancer_has_besides_the_fleet_is_named(pair: Pair) -> None:
+    known = {"lb-01": dict.fromkeys([*ADDRESSES, "node-77"], dict.fromkeys(BACKENDS, "UP"))}
+    one = {"node-00": sound("node-00", pair, offboarded=("node-02",))}
+    (remark,) = neighbours.strangers(one, known)
+    assert remark.startswith("lb-01 sends requests to node-02, node-77 too")
+    assert neighbours.strangers({"node-00": sound("node-00", pair)}, BALANCERS) == []
+    # A node that was taken out does not know the fleet.
+    assert neighbours.strangers({"node-02": sound("node-02", pair, offboarded=("node-02",))}, known) == []
 
 
 def test_a_bare_node_is_one_fault(pair: Pair) -> None:

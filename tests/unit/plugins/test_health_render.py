@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.panda.provision.plugins.plugin_utils.health import judge, model, render
 
 from .conftest import MakePair, Pair
-from .health_findings import RELEASE, change, sound
+from .health_findings import BALANCERS, RELEASE, change, sound
 from .test_health_judge import FAULTS
 
 LIMITS = model.Limits()
@@ -37,7 +37,7 @@ def nodes(pair: Pair) -> list[model.Node]:
     found["node-02"].update(seen={}, trouble="cannot be reached: <b>no</b> route")
     FAULTS["stopped unit"][0](found["node-01"]["seen"])
     changes = {"node-01": [change("Write the configuration of httpd", "/etc/panda/panda_server-httpd.conf")]}
-    return judge.fleet(found, changes, LIMITS)
+    return judge.fleet(found, changes, BALANCERS, LIMITS)
 
 
 def renamed(nodes: list[model.Node], name: str) -> list[model.Node]:
@@ -67,6 +67,7 @@ def test_what_is_at_fault_is_marked_without_colours(nodes: list[model.Node]) -> 
         "1.2.0",
         "89d",
         "2/2",
+        "1/1",
         "+0.0s",
         "41%",
         "none",
@@ -74,6 +75,12 @@ def test_what_is_at_fault_is_marked_without_colours(nodes: list[model.Node]) -> 
     assert second.split()[2] == "!7/8"
     assert second.split()[-1] == "!1"
     assert third.split()[1:3] == ["!unreachable", "-"]
+
+
+def test_a_fleet_without_a_balancer_has_no_column_for_it(pair: Pair) -> None:
+    judged = judge.fleet({"node-00": sound("node-00", pair)}, {}, {}, LIMITS)
+    assert "LB" not in render.table(judged, 120)[0].split()
+    assert '<th scope="col">lb</th>' not in render.page(judged, LIMITS, WHEN, [])
 
 
 def test_a_narrow_table_keeps_what_tells_releases_apart(nodes: list[model.Node]) -> None:
@@ -118,6 +125,7 @@ def test_programs_read_each_fault_and_what_was_seen(nodes: list[model.Node]) -> 
     }
     assert seen["certificate"]["served_is_on_disk"] is True
     assert seen["squid"]["asked"]["node-01"] == {"icp": "answers", "http": ""}
+    assert seen["balancers"]["lb-01"]["panda_https"] == "UP"
     assert seen["ports"]["25443"] == {
         "unit": "panda_httpd.service", "listener": "panda_httpd.service", "from_control_machine": "open",
     }  # fmt: skip
@@ -170,12 +178,13 @@ def test_a_browser_shows_the_fleet(nodes: list[model.Node], browser_folder: Path
     assert len(re.findall(r'class="bad">', rows[2])) == 2
     assert '<td class="bad">7/8</td>' in rows[2]
     assert "<b>panda_daemon.service</b> is inactive" in document
+    assert "<dt>lb-01</dt><dd>panda_http: UP, panda_https: UP, panda_cache: UP</dd>" in document
     assert "&lt;b&gt;no&lt;/b&gt; route" in document
     assert "Drift is not known: why" in document
 
 
 def test_a_browser_shows_a_sound_fleet(pair: Pair, browser_folder: Path) -> None:
-    judged = judge.fleet({"node-00": sound("node-00", pair)}, {}, LIMITS)
+    judged = judge.fleet({"node-00": sound("node-00", pair)}, {}, BALANCERS, LIMITS)
     document, complaints = browse(browser_folder, render.page(judged, LIMITS, WHEN, []))
     assert complaints == ""
     assert '<h1 class="good">1 node, no fault</h1>' in document
@@ -184,7 +193,7 @@ def test_a_browser_shows_a_sound_fleet(pair: Pair, browser_folder: Path) -> None
 
 
 def test_what_would_be_loaded_from_elsewhere_is_refused_and_complained_of(browser_folder: Path, pair: Pair) -> None:
-    page = render.page(judge.fleet({"node-00": sound("node-00", pair)}, {}, LIMITS), LIMITS, WHEN, [])
+    page = render.page(judge.fleet({"node-00": sound("node-00", pair)}, {}, BALANCERS, LIMITS), LIMITS, WHEN, [])
     spoiled = page.replace("</main>", '<img src="http://127.0.0.1:9/x.png"><script>1</script></main>')
     _, complaints = browse(browser_folder, spoiled)
     assert complaints.count("Content Security Policy") >= 2

@@ -42,6 +42,12 @@ def state(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> tuple[str, list
     return found, []
 
 
+def ready(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Whether the node says that it is ready for requests."""
+    said = seen["answers"].get(questions.urls(wanted)["ready"])
+    return bool(said and said["status"] == 200)
+
+
 def reasons(body: str) -> str:
     """What /node/ready gives as reasons."""
     match = re.search(r'"reasons": ?\[(.*?)\]', body, re.DOTALL)
