@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,11 @@ import pytest
 import testinfra
 from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
 
+from tests.node.conftest import eventually, look_until
+
 from .load import Load
+
+__all__ = ["eventually"]
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "panda-fleet"
@@ -32,7 +38,25 @@ BALANCER = "atlas-pandalb-01"
 DATABASE = "atlas-pandadb-01"
 NODES = ["atlas-pandaserver-01", "atlas-pandaserver-02", "atlas-pandaserver-03"]
 NEWCOMER = "atlas-pandaserver-04"
+BACKENDS = ("panda_http", "panda_https", "panda_cache")
 PLAYBOOK_SECONDS = 600
+SETTLED_SECONDS = 120
+SURROUNDINGS = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_INJECT_FACT_VARS": "false",
+    # Where molecule has colours, it forces them on Ansible too, and what is read here is text.
+    "ANSIBLE_FORCE_COLOR": "false",
+    "ANSIBLE_NOCOLOR": "true",
+}
+# What of a node is still on its way after a boot, a restart or a reload; /node/ready knows of the application alone.
+UNSETTLED = """
+for unit in panda panda_httpd panda_wsgi panda_daemon squid firewalld logrotate.timer; do
+    systemctl is-active --quiet $unit || echo $unit
+done
+systemctl list-jobs | grep --quiet 'No jobs' || echo 'jobs of systemd'
+curl --silent --output /dev/null http://127.0.0.1:25085/ || echo 'port of squid'
+curl --silent --fail --output /dev/null http://127.0.0.1:25080/node/ready || echo /node/ready
+"""
 
 
 @dataclass
@@ -96,7 +120,7 @@ class Fleet:
         return subprocess.Popen(
             ["ansible-playbook", *self._inventory_options(), playbook, *arguments],
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_INJECT_FACT_VARS": "false"},
+            env={**os.environ, **SURROUNDINGS},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -110,6 +134,8 @@ class Fleet:
         process = self._popen(playbook, *arguments)
         assert process.stdout is not None
         timer = threading.Timer(PLAYBOOK_SECONDS, process.kill)
+        # A session that is broken off does not wait for it.
+        timer.daemon = True
         timer.start()
         task, lines = "", []
         for line in process.stdout:
@@ -160,6 +186,34 @@ class Fleet:
         """Host to whether it is in service."""
         return {name: self.get(name, "/node/ready")[0] == 200 for name in names or NODES}
 
+    def servers(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Backend to node to what haproxy counts of it."""
+        text = self.command(BALANCER, "curl -s 'http://127.0.0.1:8404/;csv'")
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        for row in csv.DictReader(text.lstrip("# ").splitlines()):
+            if row["pxname"] in BACKENDS and row["svname"] != "BACKEND":
+                found.setdefault(row["pxname"], {})[row["svname"]] = row
+        return found
+
+    def unsettled(self) -> dict[str, list[str]]:
+        """Host to what is not yet as a fleet that serves has it."""
+
+        def of_node(name: str) -> list[str]:
+            try:
+                return str(self.host(name).run(UNSETTLED).stdout).splitlines()
+            except RuntimeError as error:  # ssh could not connect
+                return [str(error)]
+
+        with ThreadPoolExecutor() as pool:
+            found = dict(zip(NODES, pool.map(of_node, NODES), strict=True))
+        found[BALANCER] = [
+            f"{backend}/{name}: {server['status']}"
+            for backend, servers in self.servers().items()
+            for name, server in servers.items()
+            if server["status"] != "UP"
+        ]
+        return {name: left for name, left in found.items() if left}
+
     def record(self, name: str) -> Any:
         """What a node knows of its releases."""
         return json.loads(self.command(name, "cat /opt/panda.releases/releases.json"))
@@ -198,6 +252,12 @@ class Releases:
 def fleet(request: pytest.FixtureRequest) -> Fleet:
     """The scenario's hosts."""
     return Fleet(request.config.getoption("--ansible-inventory"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled(fleet: Fleet) -> None:
+    """Every file begins with a fleet that serves, whatever the one before did to it last."""
+    look_until(fleet.unsettled, {}, within=SETTLED_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -242,20 +302,6 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
             print(f"\n    {text}", flush=True)
 
     return to_terminal
-
-
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """`eventually(look, expected, within=seconds)`: look again and again until it is as expected."""
-
-    def look_until(look: Callable[[], Any], expected: Any, *, within: float) -> None:
-        deadline = time.monotonic() + within
-        while (seen := look()) != expected:
-            if time.monotonic() > deadline:
-                assert seen == expected, f"not within {within} s"
-            time.sleep(0.2)
-
-    return look_until
 
 
 def pytest_sessionstart() -> None:

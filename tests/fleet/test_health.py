@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 
-from .conftest import NODES, SERVICE, Fleet
+from tests.node.conftest import look_until
+
+from .conftest import BALANCER, NODES, SERVICE, SETTLED_SECONDS, Fleet
 
 CERTIFICATE, KEY = "/etc/grid-security/hostcert.pem", "/etc/grid-security/hostkey.pem"
 RECORD = "/opt/panda.releases/releases.json"
-ALIVE_SECONDS = 120
+SERVED_SECONDS = 30
 Found = set[tuple[str, str, str]]
 
 
@@ -64,12 +66,9 @@ def health(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hea
 
 
 @pytest.fixture(autouse=True)
-def _all_alive(fleet: Fleet) -> None:
-    """Every statement begins with nodes that are alive, whatever the one before did to them."""
-    deadline = time.monotonic() + ALIVE_SECONDS
-    while not all(fleet.ready(*NODES).values()):
-        assert time.monotonic() < deadline, f"not all of {NODES} are ready within {ALIVE_SECONDS} s"
-        time.sleep(0.5)
+def _sound(fleet: Fleet) -> None:
+    """Every statement begins with nodes that serve, whatever the one before did to them."""
+    look_until(fleet.unsettled, {}, within=SETTLED_SECONDS)
 
 
 def shell(fleet: Fleet, name: str, script: str) -> str:
@@ -95,6 +94,11 @@ def other_certificate(fleet: Fleet, name: str, days: int, *, reload: bool) -> It
             (Path(folder) / file).write_bytes(fleet.authority.with_name(file).read_bytes())
         patch.setattr(demo_ca, "HOST_DAYS", days)
         made = demo_ca.host_certificate(Path(folder), name, [SERVICE, name])
+
+    def served() -> str:
+        return ssl.get_server_certificate((fleet.addresses[name], 25443)).strip()
+
+    own = served()
     reloading = "; systemctl reload panda_httpd" if reload else ""
     plant = (
         f"cp -p {CERTIFICATE} {CERTIFICATE}.kept; cp -p {KEY} {KEY}.kept; "
@@ -104,9 +108,9 @@ def other_certificate(fleet: Fleet, name: str, days: int, *, reload: bool) -> It
     mend = f"mv {CERTIFICATE}.kept {CERTIFICATE}; mv {KEY}.kept {KEY}{reloading}"
     with commands(fleet, name, plant, mend):
         # A reload takes effect a moment after it was asked for.
-        time.sleep(2 if reload else 0)
+        look_until(served, made.certificate.strip() if reload else own, within=SERVED_SECONDS)
         yield
-    time.sleep(2 if reload else 0)
+    look_until(served, own, within=SERVED_SECONDS)
 
 
 @contextmanager
@@ -116,7 +120,9 @@ def without_sibling(fleet: Fleet, name: str, sibling: str) -> Iterator[None]:
     plant = (
         f"cp -p {conf} {conf}.kept; "
         f"sed -i -e '/^cache_peer .*name={sibling}$/d' -e '/^cache_peer_access {sibling} /d' {conf}; "
-        "systemctl reload squid"
+        # It closes its port for a moment, some time after it was told to.
+        "systemctl reload squid; sleep 1; curl -so /dev/null --retry 30 --retry-delay 1 --retry-connrefused "
+        "http://127.0.0.1:25085/"
     )
     with commands(fleet, name, plant, f"mv {conf}.kept {conf}; systemctl reload squid"):
         yield
@@ -291,6 +297,27 @@ def test_a_schema_that_is_behind(fleet: Fleet, health: Health) -> None:
         report = health()
     assert report.faults == {(name, "schema", "database schema") for name in NODES}
     assert "1.1.0 is installed, and the active release needs 1.2.0" in report.said(NODES[0])
+
+
+def test_a_balancer_that_keeps_a_ready_node_out_or_does_not_know_it_is_named(fleet: Fleet, health: Health) -> None:
+    out, unknown, _ = NODES
+    conf = "/etc/haproxy/haproxy.cfg"
+    forget = f"cp -p {conf} {conf}.kept; sed -i '/ server {unknown} /d' {conf}; systemctl reload haproxy; sleep 1"
+
+    def by_hand(state: str) -> str:
+        ask = f"s.connect('/var/lib/haproxy/admin.sock'); s.send(b'set server panda_http/{out} state {state}\\n')"
+        return f'python3 -c "import socket; s = socket.socket(socket.AF_UNIX); {ask}; print(s.recv(99))"'
+
+    with (
+        commands(fleet, BALANCER, forget, f"mv {conf}.kept {conf}; systemctl reload haproxy"),
+        commands(fleet, BALANCER, by_hand("maint"), by_hand("ready")),
+    ):
+        report = health("-e", "health_drift=false")
+    assert report.faults == {(out, "lb", BALANCER), (unknown, "lb", BALANCER)}
+    assert "though it is ready: MAINT in panda_http" in report.said(out)
+    assert "does not know this node (panda_http, panda_https, panda_cache)" in report.said(unknown)
+    assert report.document["nodes"][NODES[2]]["cells"]["lb"] == "1/1"
+    assert report.code == 2
 
 
 def test_a_dead_sibling_is_named_by_itself_or_where_it_is_not_in_the_report_by_its_siblings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import http.client
 import json
 import ssl
@@ -18,28 +17,17 @@ from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 from .conftest import BALANCER, NODES, SERVICE, Fleet
 from .load import Secure
 
-BACKENDS = ("panda_http", "panda_https", "panda_cache")
 SCHEDCONFIG = "/var/cache/pandaserver/schedconfig"
-
-
-def servers(fleet: Fleet) -> dict[str, dict[str, dict[str, str]]]:
-    """Backend to node to what haproxy counts of it."""
-    text = fleet.command(BALANCER, "curl -s 'http://127.0.0.1:8404/;csv'")
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for row in csv.DictReader(text.lstrip("# ").splitlines()):
-        if row["pxname"] in BACKENDS and row["svname"] != "BACKEND":
-            found.setdefault(row["pxname"], {})[row["svname"]] = row
-    return found
 
 
 def sessions(fleet: Fleet, name: str) -> int:
     """How many connections a node has been given so far, by all backends."""
-    return sum(int(nodes[name]["stot"]) for nodes in servers(fleet).values())
+    return sum(int(nodes[name]["stot"]) for nodes in fleet.servers().values())
 
 
 def ready(fleet: Fleet, name: str) -> set[bool]:
     """Whether a node gets requests, of every backend."""
-    return {nodes[name]["status"].startswith("UP") for nodes in servers(fleet).values()}
+    return {nodes[name]["status"].startswith("UP") for nodes in fleet.servers().values()}
 
 
 def ask(fleet: Fleet, times: int) -> set[tuple[int, str]]:

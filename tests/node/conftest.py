@@ -233,17 +233,18 @@ def service(host: Any, settings: dict[str, Any]) -> Service:
     return Service(host, settings)
 
 
+def look_until(look: Callable[[], Any], expected: Any, *, within: float) -> None:
+    """Look again and again until it is as expected."""
+    deadline = time.monotonic() + within
+    while (seen := look()) != expected:
+        if time.monotonic() > deadline:
+            assert seen == expected, f"not within {within} s"
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
     """`eventually(look, expected, within=seconds)`: look again and again until it is as expected."""
-
-    def look_until(look: Callable[[], Any], expected: Any, *, within: float) -> None:
-        deadline = time.monotonic() + within
-        while (seen := look()) != expected:
-            if time.monotonic() > deadline:
-                assert seen == expected, f"not within {within} s"
-            time.sleep(0.1)
-
     return look_until
 
 
