@@ -156,19 +156,21 @@ def _build_environment(build_lock: Path, folder: Path) -> Path:
 
 
 def _build(python: Path, requirements: Path, wheels: Path, hashed: bool, scratch: Path) -> None:
-    before = set(wheels.iterdir())
+    made = scratch / f"made-{hashed}"
     wheelhouse.run(
         [str(python), "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps",
          "--no-build-isolation", *(["--require-hashes"] if hashed else []),
-         "--wheel-dir", str(wheels), "--requirement", str(requirements)],
+         "--wheel-dir", str(made), "--requirement", str(requirements)],
         environment=hook_environment(scratch), group=hook_group(),
     )  # fmt: skip
-    for wheel in set(wheels.iterdir()) - before:
+    for wheel in made.iterdir():
         if not wheel.name.endswith("-none-any.whl"):
             raise WheelhouseError(
                 f"{wheel.name} was compiled for this machine and need not run on a node; name a release or an extra "
                 "that comes with wheels, or build an archive on a host like the nodes (panda_server_wheelhouse)"
             )
+        # A copy, which is of our own group: with a wide umask the other one could write to what nodes install.
+        shutil.copyfile(wheel, wheels / wheel.name)
 
 
 def hook_environment(scratch: Path) -> dict[str, str]:

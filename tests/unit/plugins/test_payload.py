@@ -106,6 +106,21 @@ def test_the_build_hook_meets_no_account_of_a_node(tmp_path: Path) -> None:
     assert environment["VIRTUAL_ENV"] == str(tmp_path)
 
 
+def test_what_is_built_belongs_to_whoever_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(command: list[str], environment: dict[str, str], group: int | None) -> None:
+        made = Path(command[command.index("--wheel-dir") + 1])
+        made.mkdir()
+        wheel = made / "panda_server-1.0-py3-none-any.whl"
+        wheel.touch()
+        os.chown(wheel, -1, -1 if group is None else group)
+
+    monkeypatch.setattr(wheelhouse, "run", build)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    payload._build(Path("python"), tmp_path / "in.txt", wheels, True, tmp_path)
+    assert [wheel.stat().st_gid for wheel in wheels.iterdir()] == [os.getgid()]
+
+
 def test_an_archive_tells_its_payload(tmp_path: Path) -> None:
     for given, told in (("", "bundled"), (', "payload": "panda-server"', "panda-server")):
         folder = tmp_path / told
