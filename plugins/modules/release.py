@@ -19,7 +19,9 @@ options:
   state:
     description:
       - C(installed) makes the release beside the running one.
-      - C(active) points I(link) to it.
+      - C(active) points I(link) to it. Where it brings a folder C(configuration), as one of another payload does, what
+        stands at the paths I(configuration) is kept beside the release that is left, and replaced by what is in there;
+        so it is put back when the node goes back.
       - C(good) records that it passed its health gate, and removes old releases beyond I(keep).
       - C(bad) records that it failed its health gate.
     type: str
@@ -47,6 +49,11 @@ options:
     description: Link to the active release.
     type: path
     default: /opt/panda
+  configuration:
+    description: With C(active), the files that fit one payload and not another.
+    type: list
+    elements: path
+    default: []
   keep:
     description:
       - How many releases to keep. The active and the last good one are always kept, and so is the good one before it
@@ -107,6 +114,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 MARKER = "release.json"
 RECORD = "releases.json"
+BROUGHT = "configuration"
 
 
 def sha256(path: Path) -> str:
@@ -123,6 +131,22 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
     temporary.replace(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file; its text is never readable with a wider mode than it ends with."""
+    mode = source.stat().st_mode & 0o777
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(source.read_bytes())
+        os.fchmod(file.fileno(), mode)
+
+
+def payload(release: Path) -> str:
+    """What serves the requests in a release; empty where there is none."""
+    try:
+        return str(json.loads((release / MARKER).read_text()).get("payload", "bundled"))
+    except FileNotFoundError:
+        return ""
 
 
 def read_record(root: Path) -> dict[str, Any]:
@@ -214,7 +238,9 @@ class Release:
 
     def active(self) -> bool:
         target = f"{self.root.name}/{self.name}" if self.root.parent == self.link.parent else str(self.path)
-        if self.link.is_symlink() and os.readlink(self.link) == target:
+        linked = self.link.is_symlink() and os.readlink(self.link) == target
+        brings = (self.path / BROUGHT).is_dir() and (linked or payload(self.path) != payload(self.link))
+        if linked and not brings:
             return False
         if self.link.exists() and not self.link.is_symlink():
             self.module.fail_json(
@@ -224,10 +250,40 @@ class Release:
         if not self.module.check_mode:
             if not (self.path / MARKER).is_file():
                 self.module.fail_json(msg=f"{self.path} is not a complete release: install it first")
+            if brings and not linked and self.link.is_symlink():
+                self.keep_configuration(self.link.resolve())
             temporary = self.link.with_name(f".{self.link.name}.{os.getpid()}")
             temporary.symlink_to(target)
             temporary.replace(self.link)
+            if brings:
+                self.put_configuration()
+            # Brought for a switch from another payload that never was made.
+            shutil.rmtree(self.path / BROUGHT, ignore_errors=True)
         return True
+
+    def keep_configuration(self, left: Path) -> None:
+        """Keep what the node has beside the release that is left; all of it or nothing."""
+        kept = left / f".{BROUGHT}.new"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(mode=0o755)
+        for path in self.module.params["configuration"]:
+            if os.path.isfile(path):
+                place = Path(f"{kept}{path}")
+                place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                copy(Path(path), place)
+        shutil.rmtree(left / BROUGHT, ignore_errors=True)
+        kept.rename(left / BROUGHT)
+
+    def put_configuration(self) -> None:
+        """Put what the release brings in its place. Its folder goes last: the next run completes an interrupted one."""
+        for path in map(Path, self.module.params["configuration"]):
+            brought = Path(f"{self.path / BROUGHT}{path}")
+            if brought.is_file():
+                temporary = path.with_name(f".{path.name}.{os.getpid()}")
+                copy(brought, temporary)
+                temporary.replace(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def good(self) -> tuple[bool, list[str]]:
         record = read_record(self.root)
@@ -286,6 +342,7 @@ def main() -> None:
             "python": {"type": "path", "default": "/usr/bin/python3.11"},
             "root": {"type": "path", "default": "/opt/panda.releases"},
             "link": {"type": "path", "default": "/opt/panda"},
+            "configuration": {"type": "list", "elements": "path", "default": []},
             "keep": {"type": "int", "default": 3},
             "rolled_back_from": {"type": "str", "default": ""},
             "why": {"type": "str", "default": ""},

@@ -100,14 +100,14 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 class Fleet:
-    """The scenario's hosts."""
+    """A scenario's hosts."""
 
-    def __init__(self, inventory: str) -> None:
+    def __init__(self, inventory: str, scenario: str = "fleet") -> None:
         self.inventory = [inventory]
         self.addresses = {
             host: values["ansible_host"] for host, values in self._inventory()["_meta"]["hostvars"].items()
         }
-        self.authority = ROOT / ".cache" / "molecule" / "fleet" / "ca.pem"
+        self.authority = ROOT / ".cache" / "molecule" / scenario / "ca.pem"
 
     def _inventory(self) -> Any:
         command = ["ansible-inventory", *self._inventory_options(), "--list"]
@@ -152,9 +152,9 @@ class Fleet:
         assert expect is None or code == expect, run.output
         return run
 
-    def load(self, name: str = BALANCER) -> Load:
+    def load(self, name: str = BALANCER, **what: Any) -> Load:
         """Clients that ask the balancer, or another host, for as long as the `with` lasts."""
-        return Load(self.addresses[name], SERVICE, self.authority)
+        return Load(self.addresses[name], SERVICE, self.authority, **what)
 
     def host(self, name: str) -> Any:
         """A host from inside, over the inventory's ssh."""

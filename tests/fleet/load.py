@@ -18,7 +18,6 @@ PAUSE_SECONDS = 0.04
 SELDOM_SECONDS = 1.5
 SLOW_SECONDS = 5.0
 TIMEOUT_SECONDS = 30.0
-ALIVE = b"alive=yes"
 
 
 @dataclass
@@ -33,6 +32,9 @@ class Load:
     """Of each of the four kinds."""
     port: int = 25080
     port_ssl: int = 25443
+    path: str = "/server/panda/isAlive"
+    expected: bytes = b"alive=yes"
+    """In every good answer."""
     seconds: list[float] = field(default_factory=list)
     """How long each good answer took."""
     failed: list[str] = field(default_factory=list)
@@ -77,14 +79,14 @@ class Load:
     def _ask(self, tls: bool, keep: bool, pause: float) -> None:
         context = ssl.create_default_context(cafile=self.authority)
         connection = self._connection(tls, context)
-        headers = {} if keep else {"Connection": "close"}
+        headers = {"Accept": "application/json"} | ({} if keep else {"Connection": "close"})
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
-                connection.request("GET", "/server/panda/isAlive", headers=headers)
+                connection.request("GET", self.path, headers=headers)
                 answer = connection.getresponse()
                 body = answer.read()
-                if (answer.status, body) != (200, ALIVE):
+                if answer.status != 200 or self.expected not in body:
                     raise http.client.HTTPException(f"{answer.status} {body[:80]!r}")
                 self.seconds.append(time.monotonic() - began)
             except (OSError, http.client.HTTPException) as error:

@@ -41,7 +41,10 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
             *(["gridsite"] if variables["panda_server_gridsite"] else []),
         ],
         "accounts": [variables["panda_server_user"]],
-        "globs": [f"{variables['panda_server_ca_certificates']}/*.0"],
+        "globs": [
+            f"{variables['panda_server_ca_certificates']}/*.0",
+            f"{variables['panda_server_releases']}/*/configuration",
+        ],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
         "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
     }

@@ -40,12 +40,12 @@ class Node:
         checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
         return self.run("installed", check=check, **{"archive": str(archive), "checksum": checksum, **more})
 
-    def has(self, *names: str, good: list[str]) -> None:
+    def has(self, *names: str, good: list[str], payload: str = "bundled") -> None:
         """Put complete releases there, the oldest first, and a record of the good ones."""
         for age, name in enumerate(names):
             folder = self.root / name
             folder.mkdir(parents=True)
-            (folder / "release.json").write_text(json.dumps({"name": name}))
+            (folder / "release.json").write_text(json.dumps({"name": name, "payload": payload}))
             os.utime(folder, (1000 + age, 1000 + age))
         record = {"good": good, "last_good": good[-1] if good else None}
         (self.root / "releases.json").write_text(json.dumps(record))
@@ -212,6 +212,63 @@ def test_a_folder_in_place_of_the_link_is_left_alone(node: Node, check: bool) ->
     assert result["failed"]
     assert f"mv {node.link} {node.link}.old" in result["msg"]
     assert node.link.is_dir()
+
+
+@pytest.fixture
+def configured(node: Node) -> list[Path]:
+    """A node on a release of one payload, one of another beside it that brings its configuration."""
+    files = [node.folder / "etc" / name for name in ("server.cfg", "env", "secrets")]
+    files[0].parent.mkdir()
+    files[0].write_text("of the bundled one")
+    files[2].write_text("password")
+    files[2].chmod(0o600)
+    node.has("bundled", good=["bundled"])
+    node.has("package", good=["bundled"], payload="panda-server")
+    node.run("active", "bundled")
+    for file in files[:2]:
+        brought = Path(f"{node.root}/package/configuration{file}")
+        brought.parent.mkdir(parents=True, exist_ok=True)
+        brought.write_text("of the package")
+    return files
+
+
+def texts(files: list[Path]) -> list[str]:
+    return [file.read_text() if file.is_file() else "" for file in files]
+
+
+def test_another_payload_brings_its_configuration_and_leaves_what_it_found(node: Node, configured: list[Path]) -> None:
+    switch = {"configuration": list(map(str, configured))}
+    assert node.run("active", "package", check=True, **switch)["changed"]
+    assert texts(configured) == ["of the bundled one", "", "password"]
+    assert node.run("active", "package", **switch)["changed"]
+    assert texts(configured) == ["of the package", "of the package", ""]
+    assert not node.run("active", "package", **switch)["changed"]
+    # The way back, with the mode of the secret.
+    node.run("active", "bundled", **switch)
+    assert texts(configured) == ["of the bundled one", "", "password"]
+    assert configured[2].stat().st_mode & 0o777 == 0o600
+    node.run("active", "package", **switch)
+    assert texts(configured) == ["of the package", "of the package", ""]
+
+
+def test_a_switch_that_was_interrupted_before_the_configuration_came_is_completed(
+    node: Node, configured: list[Path]
+) -> None:
+    node.link.unlink()
+    node.link.symlink_to("panda.releases/package")
+    assert node.run("active", "package", configuration=list(map(str, configured)))["changed"]
+    assert texts(configured) == ["of the package", "of the package", ""]
+    assert not (node.root / "package" / "configuration").exists()
+
+
+def test_a_release_of_the_same_payload_leaves_the_configuration_as_it_is(node: Node, configured: list[Path]) -> None:
+    node.has("later", good=["bundled"])
+    left = Path(f"{node.root}/later/configuration{configured[0]}")
+    left.parent.mkdir(parents=True)
+    left.write_text("of a switch that never was made")
+    node.run("active", "later", configuration=list(map(str, configured)))
+    assert texts(configured) == ["of the bundled one", "", "password"]
+    assert not (node.root / "later" / "configuration").exists()
 
 
 def test_a_good_release_is_recorded_once(node: Node) -> None:
