@@ -12,6 +12,7 @@ from tests.fleet.conftest import Fleet, Run
 from tests.fleet.load import Load
 
 NODE = "atlas-pandaserver-09"
+OLDER = {"panda_server_payload_requirement": "panda-server[postgres]==1.0.2"}
 BUNDLED: dict[str, Any] = {
     "panda_server_payload": "bundled",
     "panda_server_backend": "sqlite",
@@ -51,6 +52,16 @@ def configuration(node: Fleet) -> str:
     """Checksums of what the services read, and who may read it."""
     files = "$(find /etc/panda /etc/sysconfig/panda_server_env /data/atlpan/etc -type f)"
     return node.command(NODE, f"sha256sum {files}; stat --format='%n %A %U' {files}")
+
+
+def test_an_upgrade_between_releases_of_the_package_and_back_loses_no_request(
+    node: Fleet, roll: Callable[..., str]
+) -> None:
+    first = node.releases(NODE)[NODE]
+    before = configuration(node)
+    assert roll("playbooks/upgrade.yml", OLDER).startswith("1.0.2-")
+    assert roll("playbooks/rollback.yml") == first
+    assert configuration(node) == before
 
 
 def test_another_payload_comes_with_its_configuration_and_goes_with_it(node: Fleet, roll: Callable[..., str]) -> None:
