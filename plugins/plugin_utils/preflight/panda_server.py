@@ -21,6 +21,7 @@ HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
 MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
 DRAIN_RECORD = "/etc/panda/drain.json"
 CONFIGURATION = ("panda_common.cfg", "panda_server.cfg")
+ORGANISATION = ("audience", "client_id", "oidc_config_url", "vo")
 PATHS = [
     "panda_server_prefix", "panda_server_releases", "panda_server_python", "panda_server_home", "panda_server_logdir",
     "panda_server_auth_config", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
@@ -44,6 +45,7 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         "globs": [
             f"{variables['panda_server_ca_certificates']}/*.0",
             f"{variables['panda_server_releases']}/*/configuration",
+            f"{variables['panda_server_auth_config']}/*_auth_config.json",
         ],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
         "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
@@ -82,6 +84,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *name_faults(variables),
         *worker_faults(variables),
         *database_faults(variables, node),
+        *organisation_faults(variables),
         *certificate_faults(variables, node),
         *port_faults(variables, node),
         *place_faults(variables, node),
@@ -187,6 +190,31 @@ def database_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> li
             f"the database at {address} (panda_server_dbhost) does not answer this node: "
             f"{node['connections'][address]}; check the address, the database's listener and the firewalls between"
         )
+    return found
+
+
+def organisation_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Organisations whose tokens would be refused, and secrets that everybody could read."""
+    found = []
+    organisations = variables["panda_server_auth_organisations"]
+    if organisations and variables["panda_server_token_auth_type"] == "x509":  # noqa: S105  a kind of authentication
+        found.append("panda_server_token_auth_type: is x509, and no organisation's token would be read: set it to oidc")
+    for name, content in organisations.items():
+        place = f"panda_server_auth_organisations: {name}"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", name):
+            found.append(f"{place}: is not an organisation (vo), nor one with a role (vo.role)")
+        if not isinstance(content, dict):
+            found.append(f"{place}: has to be a dictionary of what its file holds")
+            continue
+        if missing := [key for key in ORGANISATION if not content.get(key)]:
+            found.append(f"{place}: lacks {', '.join(missing)}")
+        if not str(content.get("oidc_config_url", "https://")).startswith("https://"):
+            found.append(f"{place}: oidc_config_url does not begin with https://, so anybody on the way could sign in")
+        if content.get("client_secret"):
+            found.append(
+                f"{place}: client_secret would be served to everybody at /auth/: register a public client, which has "
+                "none, or put the file there yourself"
+            )
     return found
 
 

@@ -282,6 +282,44 @@ def test_a_value_that_cannot_work_is_refused(node: dict[str, Any], variables: di
     assert found.startswith(fault)
 
 
+ORGANISATION = {
+    "audience": "https://panda.example",
+    "client_id": "panda",
+    "oidc_config_url": "https://iam.example/.well-known/openid-configuration",
+    "vo": "test",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("te st", ORGANISATION, "te st: is not an organisation (vo), nor one with a role (vo.role)"),
+        ("test", {**ORGANISATION, "client_secret": "hidden"}, "test: client_secret would be served to everybody"),
+        (
+            "test",
+            {**ORGANISATION, "oidc_config_url": "http://iam.example"},
+            "test: oidc_config_url does not begin",
+        ),
+        ("test", {"audience": "a", "vo": "test"}, "test: lacks client_id, oidc_config_url"),
+        ("test", "https://iam.example", "test: has to be a dictionary of what its file holds"),
+    ],
+)
+def test_an_organisation_whose_tokens_would_not_be_safe_or_not_be_taken_is_refused(
+    node: dict[str, Any], name: str, content: object, fault: str
+) -> None:
+    given = {"panda_server_token_auth_type": "oidc", "panda_server_auth_organisations": {name: content}}
+    (found,) = faults(node, **given)
+    assert found.startswith(f"panda_server_auth_organisations: {fault}")
+    assert "hidden" not in found
+
+
+def test_organisations_without_tokens_are_refused(node: dict[str, Any]) -> None:
+    organisations = {"test": ORGANISATION, "vo.example.eu:production": ORGANISATION}
+    (found,) = faults(node, panda_server_auth_organisations=organisations)
+    assert found.startswith("panda_server_token_auth_type: is x509")
+    assert faults(node, panda_server_token_auth_type="oidc", panda_server_auth_organisations=organisations) == []
+
+
 def test_odd_but_legal_values_are_taken(node: dict[str, Any]) -> None:
     assert (
         faults(
