@@ -66,6 +66,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "panda_server_gridsite": True,
         "panda_server_production_fqans": ["/atlas/Role=production", "/wlcg"],
     },
+    "a cache node": {"panda_server_cache_only": True},
     "much set for httpd": {
         "panda_server_port": 8080,
         "panda_server_port_ssl": 8443,
@@ -328,7 +329,9 @@ def on_this_machine(demo_files: Path) -> dict[str, Any]:
     }
 
 
-@variants("nothing set", "odd but legal names", "extra environment", "grid proxies", "much set for httpd")
+@variants(
+    "nothing set", "odd but legal names", "extra environment", "grid proxies", "a cache node", "much set for httpd"
+)  # fmt: skip
 @pytest.mark.parametrize("family", MODULES)
 def test_httpd_takes_the_configuration(
     role: Role, tmp_path: Path, demo_files: Path, variables: dict[str, Any], family: str
@@ -434,7 +437,7 @@ def write_units(role: Role, folder: Path, family: str, variables: dict[str, Any]
         (folder / unit).write_text(role(f"{unit}.j2", family, **{**variables, **here}))
 
 
-@variants("nothing set", "odd but legal names", "much set for httpd")
+@variants("nothing set", "odd but legal names", "a cache node", "much set for httpd")
 @pytest.mark.parametrize("family", MODULES)
 def test_systemd_takes_the_units(role: Role, tmp_path: Path, variables: dict[str, Any], family: str) -> None:
     write_units(role, tmp_path, family, variables)
@@ -456,6 +459,16 @@ def test_every_child_starts_after_its_parent_and_stops_with_it(role: Role, unit:
     assert re.search(r"^After=panda.service\b", text, re.MULTILINE)
     assert "\nWantedBy=panda.service\n" in text
     assert unit in re.search(r"^Also=(.+)$", role("panda.service.j2"), re.MULTILINE)[1].split()  # type: ignore[index]
+
+
+def test_a_cache_node_has_no_application_and_asks_no_database(role: Role) -> None:
+    cache = VARIANTS["a cache node"]
+    assert role("{{ __panda_server_units }}", **cache) == UNITS[:2]
+    assert role("{{ __panda_server_unwanted_units }}", **cache) == UNITS[2:]
+    assert role("{{ __panda_server_unwanted_units }}") == []
+    assert "schema check" not in role("panda.service.j2", **cache)
+    assert "ProxyPass" not in role("panda_server-httpd.conf.j2", **cache)
+    assert role("{{ panda_server_schema_manage }}", **cache) is False
 
 
 @pytest.mark.parametrize("unit", ["panda.service", "panda_wsgi.service", "panda_daemon.service"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils.addresses import resolve
-from ansible_collections.panda.provision.plugins.plugin_utils.preflight.panda_server import UNITS
+from ansible_collections.panda.provision.plugins.plugin_utils.preflight.panda_server import APPLICATION_UNITS, UNITS
 
 ROLES = ("panda_server", "squid", "logrotate")
 STATE_FILE = "/etc/panda/node_state"
@@ -19,8 +19,9 @@ CACHE = "/var/cache/pandaserver"
 VARIABLES = (
     "panda_server_prefix", "panda_server_releases", "panda_server_logdir", "panda_server_user", "panda_server_port",
     "panda_server_port_ssl", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
-    "panda_server_servername", "panda_server_firewall_manage", "squid_port", "squid_icp_port", "squid_peer_group",
-    "squid_offboarded_group", "squid_site", "squid_paths", "squid_cache_disk", "squid_cache_directory",
+    "panda_server_servername", "panda_server_cache_only", "panda_server_firewall_manage", "squid_port",
+    "squid_icp_port", "squid_peer_group", "squid_offboarded_group", "squid_site", "squid_paths", "squid_cache_disk",
+    "squid_cache_directory",
 )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def expected(
             str(values["squid_port"]): "squid.service",
         },
         "units": [
-            *UNITS,
+            *(unit for unit in UNITS if not (values["panda_server_cache_only"] and unit in APPLICATION_UNITS)),
             "squid.service",
             "logrotate.timer",
             *(["firewalld.service"] if values["panda_server_firewall_manage"] else []),
@@ -86,7 +87,7 @@ def look(wanted: Mapping[str, Any]) -> dict[str, Any]:
         "tls_port": wanted["panda_server_port_ssl"],
         "key_pair": [certificate, wanted["panda_server_hostkey"]],
         # In the surroundings of the services, so that the password stays in its file.
-        "schema_command": [
+        "schema_command": [] if wanted["panda_server_cache_only"] else [
             "systemd-run", "--pipe", "--wait", "--collect", "--quiet",
             f"--property=User={wanted['panda_server_user']}",
             f"--property=EnvironmentFile={ENVIRONMENT_FILE}",

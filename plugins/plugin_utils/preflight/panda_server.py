@@ -15,7 +15,8 @@ from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     panda_server_payload,
 )
 
-UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
+APPLICATION_UNITS = ["panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
+UNITS = ["panda.service", "panda_httpd.service", *APPLICATION_UNITS]
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
 HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
 MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
@@ -72,7 +73,9 @@ def overriding(variables: Mapping[str, Any]) -> list[str]:
 def database(variables: Mapping[str, Any]) -> str:
     """host:port of the database; empty where there is none to reach, or where a TNS alias hides it."""
     backend, host = variables["panda_server_backend"], variables["panda_server_dbhost"]
-    if backend == "sqlite" or not host or (backend == "oracle" and not re.search(r"[.:]", host)):
+    if variables["panda_server_cache_only"] or backend == "sqlite" or not host:
+        return ""
+    if backend == "oracle" and not re.search(r"[.:]", host):
         return ""
     return f"{host}:{variables['panda_server_dbport'] or DEFAULT_PORTS[backend]}"
 
@@ -175,6 +178,8 @@ def worker_faults(variables: Mapping[str, Any]) -> list[str]:
 def database_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     """Parameters that the backend needs, and a database that answers."""
     backend = variables["panda_server_backend"]
+    if variables["panda_server_cache_only"]:
+        return []
     if backend == "sqlite":
         if variables["panda_server_dbname"].startswith("/"):
             return []

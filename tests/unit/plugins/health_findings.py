@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "panda_server_chain": CHAIN,
     "panda_server_servername": "pandaserver.cern.ch",
     "panda_server_firewall_manage": True,
+    "panda_server_cache_only": False,
     "squid_port": 25085,
     "squid_icp_port": 3130,
     "squid_peer_group": "panda_servers",
@@ -39,9 +40,9 @@ ADDRESSES = {"node-00": "192.0.2.10", "node-01": "192.0.2.11", "node-02": "192.0
 BALANCERS = {"lb-01": {name: dict.fromkeys(BACKENDS, "UP") for name in ADDRESSES}}
 
 
-def expected(name: str, offboarded: tuple[str, ...] = ()) -> dict[str, Any]:
+def expected(name: str, offboarded: tuple[str, ...] = (), **values: Any) -> dict[str, Any]:
     groups = {"panda_servers": list(ADDRESSES), "panda_offboarded": list(offboarded)}
-    return questions.expected(name, VALUES, groups, ADDRESSES)
+    return questions.expected(name, {**VALUES, **values}, groups, ADDRESSES)
 
 
 def sound(name: str, pair: Pair, offboarded: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ansible_collections.panda.provision.plugins.plugin_utils.health import judg
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns import neighbours
 
 from .conftest import MakePair, Pair
-from .health_findings import ADDRESSES, BALANCERS, CERTIFICATE, CHAIN, RELEASE, change, sound
+from .health_findings import ADDRESSES, BALANCERS, CERTIFICATE, CHAIN, RELEASE, change, expected, sound
 
 Spoil = Callable[[dict[str, Any]], Any]
 LIMITS = model.Limits()
@@ -41,6 +41,20 @@ def test_a_sound_node_has_no_fault_and_a_text_in_every_column(pair: Pair) -> Non
         "state": "production", "units": "8/8", "ports": "3/3", "release": RELEASE, "schema": "1.2.0", "cert": "89 d",
         "squid": "2/2", "lb": "1/1", "clock": "+0.0 s", "disk": "41 %", "drift": "none",
     }  # fmt: skip
+
+
+def test_a_cache_node_is_not_asked_for_what_it_does_not_have(pair: Pair) -> None:
+    found = sound("node-00", pair)
+    found["expected"] = expected("node-00", panda_server_cache_only=True)
+    assert questions.look(found["expected"])["schema_command"] == []
+    found["seen"]["schema"] = {}
+    for unit_name in ("panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"):
+        del found["seen"]["units"][unit_name]
+    for name in ("live", "ready"):
+        found["seen"]["answers"][questions.urls(found["expected"])[name]] = {"status": 404, "body": "Not Found"}
+    node = judged(found, [])
+    assert node.faults == []
+    assert (node.cells["units"], node.cells["schema"]) == ("5/5", "-")
 
 
 def unit(name: str, **values: Any) -> Spoil:

@@ -183,6 +183,12 @@ def test_a_database_server_needs_host_user_and_password(node: dict[str, Any], va
     assert fault == f"{variable}: is empty, and the backend postgres needs it"
 
 
+def test_a_cache_node_needs_no_database(node: dict[str, Any]) -> None:
+    cache = {**POSTGRES, "panda_server_cache_only": True, "panda_server_dbhost": "", "panda_server_dbpasswd": ""}
+    assert faults(node, **cache) == []
+    assert "connect" not in panda_server.look({**DEFAULTS, **POSTGRES, "panda_server_cache_only": True})
+
+
 def test_a_database_that_does_not_answer_is_named_with_the_reason(node: dict[str, Any]) -> None:
     node["connections"]["db.cern.ch:5432"] = "Connection refused"
     (fault,) = faults(node, **POSTGRES)
