@@ -114,3 +114,10 @@ def test_the_schema_has_a_name_that_a_statement_can_hold(node: Any) -> None:
     node.server["schemaPANDA"] = "DOMA; DROP TABLE x"
     node.write()
     assert "schemaPANDA: is 'DOMA; DROP TABLE x'; must be the name of a schema" in node.run("config", "check").stdout
+
+
+@pytest.mark.parametrize("service", ["jedi", "mcp"])
+def test_the_bundled_application_says_that_it_has_no_such_service(node: Any, service: str) -> None:
+    done = node.run(service)
+    assert done.returncode == 2
+    assert f"{service}: the bundled application has none" in done.stdout

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -67,6 +68,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "panda_server_production_fqans": ["/atlas/Role=production", "/wlcg"],
     },
     "a cache node": {"panda_server_cache_only": True},
+    "JEDI and MCP": {
+        "panda_server_payload": "panda-server",
+        "panda_server_backend": "postgres",
+        "panda_server_jedi_enabled": True,
+        "panda_server_jedi_config": {"jobgen": {"nWorkers": 1, "note": "100 %"}, "daemon": {"enable": "False"}},
+        "panda_server_mcp_enabled": True,
+    },
     "much set for httpd": {
         "panda_server_port": 8080,
         "panda_server_port_ssl": 8443,
@@ -80,7 +88,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 MODULES = {"RedHat": "/usr/lib64/httpd/modules", "Debian": "/usr/lib/apache2/modules"}
 
-every_variant = pytest.mark.parametrize("variables", VARIANTS.values(), ids=VARIANTS.keys())
+# The public package, which alone can judge its configuration, is not here.
+BUNDLED = {name: variables for name, variables in VARIANTS.items() if "panda_server_payload" not in variables}
+every_variant = pytest.mark.parametrize("variables", BUNDLED.values(), ids=BUNDLED.keys())
 
 
 def variants(*names: str) -> pytest.MarkDecorator:
@@ -330,7 +340,8 @@ def on_this_machine(demo_files: Path) -> dict[str, Any]:
 
 
 @variants(
-    "nothing set", "odd but legal names", "extra environment", "grid proxies", "a cache node", "much set for httpd"
+    "nothing set", "odd but legal names", "extra environment", "grid proxies", "a cache node", "JEDI and MCP",
+    "much set for httpd",
 )  # fmt: skip
 @pytest.mark.parametrize("family", MODULES)
 def test_httpd_takes_the_configuration(
@@ -413,12 +424,18 @@ def test_only_the_node_and_named_clients_see_metrics_and_status(role: Role) -> N
 # Units ------------------------------------------------------------------------------------------------------------
 
 UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
+OPTIONAL = ["panda_jedi.service", "panda_mcp.service"]
 
 
 def systemd_says(folder: Path) -> str:
     """What `systemd-analyze verify` has to say of the units in a folder: nothing where all is well."""
     done = subprocess.run(
-        [checker("systemd-analyze", "systemd"), "verify", "--man=no", *(str(folder / unit) for unit in UNITS)],
+        [
+            checker("systemd-analyze", "systemd"),
+            "verify",
+            "--man=no",
+            *(str(folder / unit) for unit in UNITS + OPTIONAL),
+        ],
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,
         text=True,
@@ -433,11 +450,11 @@ def write_units(role: Role, folder: Path, family: str, variables: dict[str, Any]
     for program in ("panda-node", "gunicorn", "httpd"):
         (folder / "bin" / program).symlink_to("/bin/true")
     here = {"panda_server_prefix": str(folder), "__panda_server_httpd": f"{folder}/bin/httpd"}
-    for unit in UNITS:
+    for unit in UNITS + OPTIONAL:
         (folder / unit).write_text(role(f"{unit}.j2", family, **{**variables, **here}))
 
 
-@variants("nothing set", "odd but legal names", "a cache node", "much set for httpd")
+@variants("nothing set", "odd but legal names", "a cache node", "JEDI and MCP", "much set for httpd")
 @pytest.mark.parametrize("family", MODULES)
 def test_systemd_takes_the_units(role: Role, tmp_path: Path, variables: dict[str, Any], family: str) -> None:
     write_units(role, tmp_path, family, variables)
@@ -451,33 +468,59 @@ def test_systemd_would_point_at_a_slip(role: Role, tmp_path: Path) -> None:
     assert "Unknown key" in systemd_says(tmp_path)
 
 
-@pytest.mark.parametrize("unit", UNITS[1:])
+@pytest.mark.parametrize("unit", [*UNITS[1:], *OPTIONAL])
 def test_every_child_starts_after_its_parent_and_stops_with_it(role: Role, unit: str) -> None:
+    variables = VARIANTS["JEDI and MCP"]
     text = role(f"{unit}.j2")
     assert "\nPartOf=panda.service\n" in text
     assert re.search(r"^Requires=panda.service\b", text, re.MULTILINE)
     assert re.search(r"^After=panda.service\b", text, re.MULTILINE)
     assert "\nWantedBy=panda.service\n" in text
-    assert unit in re.search(r"^Also=(.+)$", role("panda.service.j2"), re.MULTILINE)[1].split()  # type: ignore[index]
+    assert unit in re.search(r"^Also=(.+)$", role("panda.service.j2", **variables), re.MULTILINE)[1].split()  # type: ignore[index]
 
 
 def test_a_cache_node_has_no_application_and_asks_no_database(role: Role) -> None:
     cache = VARIANTS["a cache node"]
     assert role("{{ __panda_server_units }}", **cache) == UNITS[:2]
-    assert role("{{ __panda_server_unwanted_units }}", **cache) == UNITS[2:]
-    assert role("{{ __panda_server_unwanted_units }}") == []
+    assert role("{{ __panda_server_unwanted_units }}", **cache) == UNITS[2:] + OPTIONAL
+    assert role("{{ __panda_server_application_units }}", __panda_server_unit_files={}, **cache) == []
     assert "schema check" not in role("panda.service.j2", **cache)
     assert "ProxyPass" not in role("panda_server-httpd.conf.j2", **cache)
     assert role("{{ panda_server_schema_manage }}", **cache) is False
 
 
-@pytest.mark.parametrize("unit", ["panda.service", "panda_wsgi.service", "panda_daemon.service"])
+def test_jedi_and_mcp_run_only_where_they_are_asked_for(role: Role) -> None:
+    assert role("{{ __panda_server_units }}") == UNITS
+    assert role("{{ __panda_server_unwanted_units }}") == OPTIONAL
+    assert role("{{ __panda_server_units }}", **VARIANTS["JEDI and MCP"]) == UNITS + OPTIONAL
+    written = role("{{ __panda_server_application_units }}", __panda_server_unit_files={}, **VARIANTS["JEDI and MCP"])
+    assert written == UNITS[3:] + OPTIONAL
+
+
+def test_a_roll_goes_by_the_units_that_the_node_has(render: Render) -> None:
+    role = Role(render, {"units": {unit: {"load": "loaded"} for unit in UNITS}})
+    assert role("{{ __panda_server_application_units }}", **VARIANTS["JEDI and MCP"]) == UNITS[3:]
+
+
+def test_jedi_gets_the_packages_parameters_with_what_the_site_has_said_and_no_password(role: Role) -> None:
+    given = {**VARIANTS["JEDI and MCP"], **VARIANTS["a database server"]}
+    parser = ConfigParser()
+    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.read_string(role("panda_jedi.cfg.j2", **given))
+    assert parser["db"]["dbuser"] == "panda@atlas %1"
+    assert parser["db"]["dbpasswd"] == "$PANDA_DB_PASSWORD"
+    assert (parser["jobgen"]["nWorkers"], parser["jobgen"]["nTasks"], parser["jobgen"]["note"]) == ("1", "50", "100 %")
+    assert parser["daemon"]["enable"] == "False"
+
+
+@pytest.mark.parametrize("unit", ["panda.service", "panda_wsgi.service", "panda_daemon.service", "panda_jedi.service"])
 def test_what_talks_to_the_database_gets_the_password(role: Role, unit: str) -> None:
     assert "\nEnvironmentFile=-/etc/panda/panda_server_secrets.env\n" in role(f"{unit}.j2")
 
 
-def test_httpd_does_not_get_the_password(role: Role) -> None:
-    assert "secrets" not in role("panda_httpd.service.j2")
+@pytest.mark.parametrize("unit", ["panda_httpd.service", "panda_mcp.service"])
+def test_what_does_not_does_not(role: Role, unit: str) -> None:
+    assert "secrets" not in role(f"{unit}.j2")
 
 
 def test_only_the_services_account_reaches_the_application_past_httpd(role: Role) -> None:

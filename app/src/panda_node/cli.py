@@ -94,6 +94,14 @@ def _daemon(_: argparse.Namespace) -> int:
     return 0
 
 
+def _service(options: argparse.Namespace) -> int:
+    settings = config.load()
+    from panda_node import payload
+
+    payload.of(settings.payload).run_service(settings, options.name)
+    return 0
+
+
 def _burn_in(options: argparse.Namespace) -> int:
     settings = config.load()
     from panda_node import payload
@@ -177,6 +185,10 @@ def _parser() -> argparse.ArgumentParser:
     config_check.set_defaults(command=_config_check)
 
     commands.add_parser("daemon", help="run the periodic jobs").set_defaults(command=_daemon)
+
+    for name, purpose in (("jedi", "from tasks to jobs"), ("mcp", "the API for language models")):
+        service = commands.add_parser(name, help=f"run the public package's {name.upper()}: {purpose}")
+        service.set_defaults(command=_service, name=name)
 
     burn_in = commands.add_parser("burn-in", help="bring a job through this node's application")
     burn_in.add_argument("--socket", type=Path, default=Path("/run/panda/wsgi.sock"), metavar="PATH")

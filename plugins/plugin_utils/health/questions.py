@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils.addresses import resolve
-from ansible_collections.panda.provision.plugins.plugin_utils.preflight.panda_server import APPLICATION_UNITS, UNITS
+from ansible_collections.panda.provision.plugins.plugin_utils.preflight.panda_server import units
 
 ROLES = ("panda_server", "squid", "logrotate")
 STATE_FILE = "/etc/panda/node_state"
@@ -19,9 +19,9 @@ CACHE = "/var/cache/pandaserver"
 VARIABLES = (
     "panda_server_prefix", "panda_server_releases", "panda_server_logdir", "panda_server_user", "panda_server_port",
     "panda_server_port_ssl", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
-    "panda_server_servername", "panda_server_cache_only", "panda_server_firewall_manage", "squid_port",
-    "squid_icp_port", "squid_peer_group", "squid_offboarded_group", "squid_site", "squid_paths", "squid_cache_disk",
-    "squid_cache_directory",
+    "panda_server_servername", "panda_server_cache_only", "panda_server_jedi_enabled", "panda_server_mcp_enabled",
+    "panda_server_firewall_manage", "squid_port", "squid_icp_port", "squid_peer_group", "squid_offboarded_group",
+    "squid_site", "squid_paths", "squid_cache_disk", "squid_cache_directory",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def expected(
             str(values["squid_port"]): "squid.service",
         },
         "units": [
-            *(unit for unit in UNITS if not (values["panda_server_cache_only"] and unit in APPLICATION_UNITS)),
+            *units(values),
             "squid.service",
             "logrotate.timer",
             *(["firewalld.service"] if values["panda_server_firewall_manage"] else []),

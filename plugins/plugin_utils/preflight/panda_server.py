@@ -15,8 +15,10 @@ from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     panda_server_payload,
 )
 
-APPLICATION_UNITS = ["panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
-UNITS = ["panda.service", "panda_httpd.service", *APPLICATION_UNITS]
+UNITS = [
+    "panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service",
+    "panda_jedi.service", "panda_mcp.service",
+]  # fmt: skip
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
 HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
 MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
@@ -59,6 +61,16 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
     if database(variables):
         wanted["connect"] = [database(variables)]
     return wanted
+
+
+def units(variables: Mapping[str, Any]) -> list[str]:
+    """The units that the node runs."""
+    optional = {
+        "panda_jedi.service": variables["panda_server_jedi_enabled"],
+        "panda_mcp.service": variables["panda_server_mcp_enabled"],
+    }
+    chosen = [unit for unit in UNITS if optional.get(unit, True)]
+    return chosen[:2] if variables["panda_server_cache_only"] else chosen
 
 
 def overriding(variables: Mapping[str, Any]) -> list[str]:

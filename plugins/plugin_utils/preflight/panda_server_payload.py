@@ -31,9 +31,9 @@ OLD_MODULE = re.compile(r"(?:pandaserver\.)?dataservice\.([A-Z]\w+)")
 
 def faults(variables: Mapping[str, Any]) -> list[str]:
     """Everything that has to be mended first."""
+    found = service_faults(variables)
     if variables["panda_server_payload"] != payload.PACKAGE:
-        return []
-    found = []
+        return found
     if variables["panda_server_backend"] not in ("postgres", "oracle"):
         found.append(
             f"panda_server_backend: is {variables['panda_server_backend']}; the payload panda-server runs on postgres "
@@ -51,6 +51,24 @@ def faults(variables: Mapping[str, Any]) -> list[str]:
     ):
         found.append(f"panda_server_payload_requirement: {fault}")
     return [*found, *parameter_faults(variables), *plugin_faults(variables)]
+
+
+def service_faults(variables: Mapping[str, Any]) -> list[str]:
+    """JEDI and MCP, where the payload or the node cannot run them."""
+    found = []
+    for name in ("panda_server_jedi_enabled", "panda_server_mcp_enabled"):
+        if variables[name] and variables["panda_server_payload"] != payload.PACKAGE:
+            found.append(f"{name}: the payload {variables['panda_server_payload']} has none; set it to false")
+        elif variables[name] and variables["panda_server_cache_only"]:
+            found.append(f"{name}: a cache node (panda_server_cache_only) runs nothing beside httpd; set it to false")
+        elif name == "panda_server_mcp_enabled" and variables[name] and not variables["panda_server_wheelhouse"]:
+            requirement = variables["panda_server_payload_requirement"]
+            if not re.search(r"\[(.*\W)?mcp(\W.*)?\]", requirement):
+                found.append(
+                    f"panda_server_mcp_enabled: panda_server_payload_requirement is {requirement}, without what MCP "
+                    "needs; add the extra mcp, as in panda-server[postgres,mcp]==1.0.4"
+                )
+    return found
 
 
 def parameter_faults(variables: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,8 @@ VALUES: dict[str, Any] = {
     "panda_server_servername": "pandaserver.cern.ch",
     "panda_server_firewall_manage": True,
     "panda_server_cache_only": False,
+    "panda_server_jedi_enabled": False,
+    "panda_server_mcp_enabled": False,
     "squid_port": 25085,
     "squid_icp_port": 3130,
     "squid_peer_group": "panda_servers",

@@ -586,6 +586,31 @@ def test_what_the_public_package_no_longer_knows_is_refused_with_what_replaced_i
     assert found.startswith(fault)
 
 
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"panda_server_jedi_enabled": True}, "panda_server_jedi_enabled: the payload bundled has none"),
+        (
+            {**PACKAGE, "panda_server_jedi_enabled": True, "panda_server_cache_only": True},
+            "panda_server_jedi_enabled: a cache node",
+        ),
+        (
+            {**PACKAGE, "panda_server_mcp_enabled": True},
+            "panda_server_mcp_enabled: panda_server_payload_requirement is",
+        ),
+    ],
+)
+def test_a_service_that_could_not_run_is_refused(node: dict[str, Any], variables: dict[str, Any], fault: str) -> None:
+    (found,) = faults(node, **variables)
+    assert found.startswith(fault)
+
+
+def test_jedi_and_mcp_are_taken_with_the_package(node: dict[str, Any]) -> None:
+    requirement = "panda-server[postgres, mcp]==1.0.4"
+    enabled = {"panda_server_jedi_enabled": True, "panda_server_mcp_enabled": True}
+    assert faults(node, **PACKAGE, **enabled, panda_server_payload_requirement=requirement) == []
+
+
 def test_an_archive_of_the_other_payload_is_refused(node: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()

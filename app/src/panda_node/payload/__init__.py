@@ -40,6 +40,9 @@ class Payload(Protocol):
     def run_daemon(self, settings: Settings) -> None:
         """Periodic work, until SIGTERM."""
 
+    def run_service(self, settings: Settings, name: str) -> None:
+        """Another service of the payload, `jedi` or `mcp`, until SIGTERM; a ConfigurationError where it has none."""
+
 
 _MODULES = {BUNDLED: "panda_node.payload.bundled", PANDA_SERVER: "panda_node.payload.panda_server"}
 

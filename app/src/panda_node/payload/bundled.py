@@ -63,3 +63,8 @@ def run_daemon(settings: Settings) -> None:
     from panda_node.daemon.scheduler import Scheduler
 
     Scheduler(settings).run()
+
+
+def run_service(_: Settings, name: str) -> None:
+    """There is none."""
+    raise ConfigurationError([f"{name}: the bundled application has none; it is part of the payload panda-server"])

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import pkgutil
+import signal
+import sys
 import time
 import types
 from collections.abc import Callable, Iterable
@@ -38,6 +40,7 @@ __all__ = [
     "prepare",
     "requirement",
     "run_daemon",
+    "run_service",
 ]
 
 COMPONENT = "PanDA"
@@ -140,6 +143,30 @@ def run_daemon(_: Settings) -> None:
     # Its own would send SIGKILL to its whole group, itself included, which systemd takes for a failure.
     master.kill_whole = lambda: os._exit(0)
     master.main()
+
+
+def run_service(_: Settings, name: str) -> None:
+    """JEDI or the MCP server. A stop ends it with code 0, and systemd ends the processes that it leaves."""
+    os.umask(0o022)
+    follow_renamed_logs()
+    {"jedi": _run_jedi, "mcp": _run_mcp}[name]()
+
+
+def _run_jedi() -> None:
+    # It imports some modules of these two by their bare names.
+    for package in ("pandacommon", "pandaserver"):
+        sys.path += _import(package).__path__
+    master = _import("pandajedi.jediorder.JediMaster").JediMaster()
+    # Its own handler would send SIGKILL to its whole group, itself included, which systemd takes for a failure.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    master.start()
+
+
+def _run_mcp() -> None:
+    server = _import("pandaserver.pandamcp.mcp_main")
+    port = int(os.environ.get("PANDA_SERVER_CONF_PORT_MCP", "25888"))
+    # Its own start listens to everybody, past httpd.
+    _import("uvicorn").run(server.http_app, host="127.0.0.1", port=port, log_config=server.LOG_CONFIG)
 
 
 class Mounted:
