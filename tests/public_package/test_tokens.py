@@ -59,7 +59,7 @@ def test_a_forged_token_makes_nobody_known(outside: Any, token: Callable[..., st
         "another key": token(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
         "another issuer": token(iss="https://issuer.example"),
         "expired": token(exp=int(time.time()) - 60),
-        "unsigned": jwt.encode(jwt.decode(token(), options={"verify_signature": False}), None, algorithm="none"),
+        "unsigned": jwt.encode(jwt.decode(token(), options={"verify_signature": False}), "", algorithm="none"),
         "another organisation": token(groups=["/other"]),
     }
     for what, made in forged.items():
