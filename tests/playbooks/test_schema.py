@@ -45,7 +45,7 @@ def test_one_node_for_each_database_and_release(tmp_path: Path, batch: str, limi
     inventory.write_text(json.dumps({"all": {"hosts": HOSTS, "vars": everywhere}}))
     playbook.write_text(PLAYBOOK)
     note = ["sh", "-c", 'touch "$0"', f"{tmp_path}/{{{{ inventory_hostname }}}}.did"]
-    instead = {"batch": batch, "__panda_server_release": "{{ release }}", "__panda_server_as_service": note}
+    instead = {"batch": batch, "__panda_server_release": "{{ release }}", "__panda_server_as": note}
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory, "--limit", limit,
          "--extra-vars", json.dumps(instead), playbook],
