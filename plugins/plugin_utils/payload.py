@@ -28,6 +28,8 @@ from ansible_collections.panda.provision.plugins.plugin_utils.wheelhouse import 
 
 PACKAGE = "panda-server"
 LEFT_OUT = "mod-wsgi"
+BOUNDS = "fastmcp<3\n"
+"""What the package leaves open and does not run with: it imports a module that later ones do not have."""
 KEPT = 3
 """Archives that stay in the cache; each is a quarter of a gigabyte."""
 REQUIREMENT = re.compile(
@@ -82,15 +84,17 @@ def find_lock(app: Path, cache: Path, requirement: str, locks: Path) -> Path:
     wanted = [line for line in (locks / "panda-server.in").read_text().splitlines() if line and line[0] != "#"]
     if wanted == [requirement.strip()]:
         return locks / "panda-server.lock"
-    identity = f"{requirement.strip()}\n{(app / 'pyproject.toml').read_text()}"
+    identity = f"{requirement.strip()}\n{BOUNDS}{(app / 'pyproject.toml').read_text()}"
     lock = cache / f"panda-server-{wheelhouse.sha256(identity.encode())[:12]}.lock"
     if not lock.is_file():
         with tempfile.TemporaryDirectory() as temporary:
             source, made = Path(temporary) / "panda-server.in", Path(temporary) / "panda-server.lock"
             source.write_text(requirement + "\n")
+            bounds = source.with_name("bounds.txt")
+            bounds.write_text(BOUNDS)
             _uv(
                 "--generate-hashes", "--no-emit-index-url", f"--no-emit-package={LEFT_OUT}",
-                f"--output-file={made}", str(source), str(app / "pyproject.toml"),
+                f"--constraint={bounds}", f"--output-file={made}", str(source), str(app / "pyproject.toml"),
             )  # fmt: skip
             shutil.copyfile(made, lock.with_suffix(".new"))
         lock.with_suffix(".new").rename(lock)

@@ -95,10 +95,10 @@ def _daemon(_: argparse.Namespace) -> int:
 
 
 def _service(options: argparse.Namespace) -> int:
-    settings = config.load()
     from panda_node import payload
 
-    payload.of(settings.payload).run_service(settings, options.name)
+    # Not the settings: MCP has no password of the database.
+    payload.of(os.environ.get(config.PAYLOAD_VARIABLE, config.BUNDLED)).run_service(options.name)
     return 0
 
 

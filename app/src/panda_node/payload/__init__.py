@@ -40,7 +40,7 @@ class Payload(Protocol):
     def run_daemon(self, settings: Settings) -> None:
         """Periodic work, until SIGTERM."""
 
-    def run_service(self, settings: Settings, name: str) -> None:
+    def run_service(self, name: str) -> None:
         """Another service of the payload, `jedi` or `mcp`, until SIGTERM; a ConfigurationError where it has none."""
 
 

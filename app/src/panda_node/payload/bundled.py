@@ -65,6 +65,6 @@ def run_daemon(settings: Settings) -> None:
     Scheduler(settings).run()
 
 
-def run_service(_: Settings, name: str) -> None:
+def run_service(name: str) -> None:
     """There is none."""
     raise ConfigurationError([f"{name}: the bundled application has none; it is part of the payload panda-server"])

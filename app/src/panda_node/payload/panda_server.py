@@ -145,7 +145,7 @@ def run_daemon(_: Settings) -> None:
     master.main()
 
 
-def run_service(_: Settings, name: str) -> None:
+def run_service(name: str) -> None:
     """JEDI or the MCP server. A stop ends it with code 0, and systemd ends the processes that it leaves."""
     os.umask(0o022)
     follow_renamed_logs()
