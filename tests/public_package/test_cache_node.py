@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import testinfra
 
-testinfra_hosts = ["ansible://atlas-pandacache-01"]
-
+NODE = "atlas-pandacache-01"
 FILE = "/var/log/panda/pandacache/sources.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Any:
+    """The cache node, whatever node the rest of the scenario's statements are about."""
+    inventory = request.config.getoption("--ansible-inventory")
+    return testinfra.get_host(f"ansible://{NODE}", ansible_inventory=inventory)
 
 
 @pytest.fixture

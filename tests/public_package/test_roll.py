@@ -34,7 +34,7 @@ def roll(node: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
     def under_load(playbook: str, variables: dict[str, Any] | None = None) -> str:
         with load_on(node) as load:
-            node.play(playbook, "-e", json.dumps(variables or {}))
+            node.play(playbook, "-l", NODE, "-e", json.dumps(variables or {}))
         with capsys.disabled():
             print(f"\n    {playbook}: {load}", flush=True)
         assert load.failed == []
@@ -70,9 +70,9 @@ def test_another_payload_comes_with_its_configuration_and_goes_with_it(node: Fle
     assert roll("playbooks/upgrade.yml", BUNDLED).startswith("0.1.0-")
     assert "sqlite" in node.command(NODE, "cat /etc/panda/panda_server.cfg")
     assert "PASSWORD" not in node.command(NODE, "ls /etc/panda; cat /etc/sysconfig/panda_server_env")
-    refused: Run = node.play("site.yml", expect=2)
+    refused: Run = node.play("site.yml", "-l", NODE, expect=2)
     assert refused.said("panda_server_payload: is panda-server, and atlas-pandaserver-09 is in service with 0.1.0-")
     assert refused.changed == {NODE: 0}
     assert roll("playbooks/rollback.yml") == first
     assert configuration(node) == before
-    assert node.play("site.yml", "--check").changed == {NODE: 0}
+    assert node.play("site.yml", "-l", NODE, "--check").changed == {NODE: 0}
