@@ -5,6 +5,7 @@ The statements follow one another; each leaves the fleet whole, in service, and 
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,17 @@ def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll,
     assert not fleet.ready(NODES[1])[NODES[1]]
     fleet.play(*command)
     assert fleet.releases() == dict.fromkeys(NODES, release)
+
+
+def test_a_balancer_that_cannot_be_asked_keeps_all_in_service(fleet: Fleet, roll: Roll) -> None:
+    command, _ = roll
+    before = fleet.releases()
+    away = json.dumps({"panda_server_balancers": [BALANCER, "nowhere.invalid"]})
+    run = fleet.play(*command, "-e", away, expect=None)
+    assert run.code != 0
+    assert run.said(f"{NODES[0]} was not drained: the balancer nowhere.invalid cannot be asked")
+    assert fleet.releases() == before
+    assert fleet.ready() == dict.fromkeys(NODES, True)
 
 
 @contextmanager
