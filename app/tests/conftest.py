@@ -378,6 +378,21 @@ class Authority:
         )
         return file
 
+    def revocations(self, *certificates: Path) -> str:
+        """The list of the certificates that the authority has revoked, as PEM."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.name)
+            .last_update(now - timedelta(hours=1))
+            .next_update(now + timedelta(hours=5))
+        )
+        for file in certificates:
+            serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
     def _sign(self, subject: x509.Name, public_key: rsa.RSAPublicKey, authority: bool) -> x509.Certificate:
         now = datetime.now(UTC)
         local = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]

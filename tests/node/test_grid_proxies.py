@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from app.tests.conftest import Authority
+from tests.node import authorities
 
-CERTIFICATES, VOMSDIR = "/etc/grid-security/certificates", "/etc/grid-security/vomsdir"
+VOMSDIR = "/etc/grid-security/vomsdir"
 VO, SERVER = "wlcg", "voms.example"
 PRODUCTION = f"/{VO}/Role=production"
 ASK = "/api/v1/system/get_user_attributes"
@@ -30,19 +31,9 @@ def authority(
     """An authority that the node knows, and which attribute server speaks for the organisation."""
     if not settings["panda_server_gridsite"]:
         pytest.skip("httpd takes no grid proxies (panda_server_gridsite)")
-    authority = Authority(tmp_path_factory.mktemp("grid"))
-    ask = ["openssl", "x509", "-noout", "-hash", "-in", str(authority.file)]
-    name = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
-    files = {
-        f"{CERTIFICATES}/{name}.0": authority.file.read_text(),
-        f"{VOMSDIR}/{VO}/{SERVER}.lsc": f"/CN={SERVER}\n/CN=Test CA\n",
-    }
-    for path, content in files.items():
-        host.run_expect([0], "mkdir -p %s && printf %%s %s > %s", str(Path(path).parent), content, path)
-    # httpd remembers an authority of the same name, which an earlier run of these tests had.
-    units.control("reload", "panda_httpd.service")
-    yield authority
-    host.run_expect([0], f"rm -r {' '.join(files)}")
+    speaks = {f"{VOMSDIR}/{VO}/{SERVER}.lsc": f"/CN={SERVER}\n/CN=Test CA\n"}
+    with authorities.known(host, units, tmp_path_factory.mktemp("grid"), speaks) as authority:
+        yield authority
 
 
 @pytest.fixture
@@ -116,6 +107,17 @@ def test_a_proxy_may_not_call_itself_by_a_listed_name(outside: Any, proxy: Any, 
     assert "CN=pilot" in settings["panda_server_production_dns"]
     posing = proxy(f"/{VO}", SERVER, "-newsubject", "/CN=alice/CN=pilot")
     assert attributes(outside, posing) == {"dn": "/CN=alice", "fqans": [f"/{VO}"], "production": False}
+
+
+def test_the_proxy_of_somebody_whose_certificate_is_revoked_is_refused(
+    host: Any, units: Any, outside: Any, authority: Authority, proxy: Any
+) -> None:
+    known = proxy()
+    authorities.bring_list(host, units, authority, authority.directory / "alice.pem")
+    with pytest.raises(ssl.SSLError, match="REVOKED"):
+        attributes(outside, known)
+    authorities.bring_list(host, units, authority)
+    assert attributes(outside, known)["dn"] == "/CN=alice"
 
 
 def test_nobody_is_somebody_by_saying_so(outside: Any) -> None:

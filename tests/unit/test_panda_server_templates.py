@@ -378,6 +378,27 @@ def test_client_certificates_are_asked_for_where_an_authority_is_known(render: R
     assert demo == f"SSLVerifyClient optional SSLCACertificateFile {demo_files}/ca.pem"
 
 
+@pytest.mark.parametrize(
+    ("given", "check"),
+    [
+        ({}, "chain no_crl_for_cert_ok"),
+        ({"panda_server_revocation": "required"}, "chain"),
+        ({"panda_server_revocation": "off"}, None),
+        ({"panda_server_gridsite": True}, None),
+        ({"panda_server_cache_only": True}, None),
+    ],
+)
+def test_client_certificates_are_looked_up_in_revocation_lists(
+    render: Render, demo_files: Path, given: dict[str, Any], check: str | None
+) -> None:
+    node = {"globs": {f"{demo_files}/*.0": [f"{demo_files}/1a2b3c4d.0"]}}
+    role = Role(render, node)
+    given = {**given, **on_this_machine(demo_files)}
+    text = role("panda_server-httpd.conf.j2", **given)
+    assert re.findall(r"^ *SSLCARevocationCheck (.+)", text, re.MULTILINE) == ([check] if check else [])
+    assert ("panda_revocation.timer" in role("{{ __panda_server_units }}", **given)) is bool(check)
+
+
 def test_httpd_holds_as_many_requests_as_there_may_be_workers(role: Role) -> None:
     variables: dict[str, Any] = {"panda_server_max_workers": 96, "panda_server_threads_per_child": 32}
     assert "\nServerLimit 3\n" in role("panda_server-httpd.conf.j2", **variables)
@@ -424,7 +445,10 @@ def test_only_the_node_and_named_clients_see_metrics_and_status(role: Role) -> N
 # Units ------------------------------------------------------------------------------------------------------------
 
 UNITS = ["panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service"]
+# Where the node knows no authority of client certificates, nothing is revoked.
+REVOCATION = "panda_revocation.timer"
 OPTIONAL = ["panda_jedi.service", "panda_mcp.service"]
+WRITTEN = [*UNITS, *OPTIONAL, REVOCATION, "panda_revocation.service"]
 
 
 def systemd_says(folder: Path) -> str:
@@ -434,7 +458,7 @@ def systemd_says(folder: Path) -> str:
             checker("systemd-analyze", "systemd"),
             "verify",
             "--man=no",
-            *(str(folder / unit) for unit in UNITS + OPTIONAL),
+            *(str(folder / unit) for unit in WRITTEN),
         ],
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,
@@ -450,7 +474,7 @@ def write_units(role: Role, folder: Path, family: str, variables: dict[str, Any]
     for program in ("panda-node", "gunicorn", "httpd"):
         (folder / "bin" / program).symlink_to("/bin/true")
     here = {"panda_server_prefix": str(folder), "__panda_server_httpd": f"{folder}/bin/httpd"}
-    for unit in UNITS + OPTIONAL:
+    for unit in WRITTEN:
         (folder / unit).write_text(role(f"{unit}.j2", family, **{**variables, **here}))
 
 
@@ -468,21 +492,26 @@ def test_systemd_would_point_at_a_slip(role: Role, tmp_path: Path) -> None:
     assert "Unknown key" in systemd_says(tmp_path)
 
 
-@pytest.mark.parametrize("unit", [*UNITS[1:], *OPTIONAL])
-def test_every_child_starts_after_its_parent_and_stops_with_it(role: Role, unit: str) -> None:
-    variables = VARIANTS["JEDI and MCP"]
-    text = role(f"{unit}.j2")
+@pytest.mark.parametrize("unit", [*UNITS[1:], *OPTIONAL, REVOCATION])
+def test_every_child_starts_after_its_parent_and_stops_with_it(render: Render, unit: str) -> None:
+    knowing = Role(
+        render, {"globs": {"/etc/grid-security/certificates/*.0": ["/etc/grid-security/certificates/1a2b3c4d.0"]}}
+    )
+    text = knowing(f"{unit}.j2")
     assert "\nPartOf=panda.service\n" in text
     assert re.search(r"^Requires=panda.service\b", text, re.MULTILINE)
     assert re.search(r"^After=panda.service\b", text, re.MULTILINE)
     assert "\nWantedBy=panda.service\n" in text
-    assert unit in re.search(r"^Also=(.+)$", role("panda.service.j2", **variables), re.MULTILINE)[1].split()  # type: ignore[index]
+    assert (
+        unit
+        in re.search(r"^Also=(.+)$", knowing("panda.service.j2", **VARIANTS["JEDI and MCP"]), re.MULTILINE)[1].split()
+    )  # type: ignore[index]
 
 
 def test_a_cache_node_has_no_application_and_asks_no_database(role: Role) -> None:
     cache = VARIANTS["a cache node"]
     assert role("{{ __panda_server_units }}", **cache) == UNITS[:2]
-    assert role("{{ __panda_server_unwanted_units }}", **cache) == UNITS[2:] + OPTIONAL
+    assert role("{{ __panda_server_unwanted_units }}", **cache) == [REVOCATION, *UNITS[2:], *OPTIONAL]
     assert role("{{ __panda_server_application_units }}", __panda_server_unit_files={}, **cache) == []
     assert "schema check" not in role("panda.service.j2", **cache)
     assert "ProxyPass" not in role("panda_server-httpd.conf.j2", **cache)
@@ -491,7 +520,7 @@ def test_a_cache_node_has_no_application_and_asks_no_database(role: Role) -> Non
 
 def test_jedi_and_mcp_run_only_where_they_are_asked_for(role: Role) -> None:
     assert role("{{ __panda_server_units }}") == UNITS
-    assert role("{{ __panda_server_unwanted_units }}") == OPTIONAL
+    assert role("{{ __panda_server_unwanted_units }}") == [REVOCATION, *OPTIONAL]
     assert role("{{ __panda_server_units }}", **VARIANTS["JEDI and MCP"]) == UNITS + OPTIONAL
     written = role("{{ __panda_server_application_units }}", __panda_server_unit_files={}, **VARIANTS["JEDI and MCP"])
     assert written == UNITS[3:] + OPTIONAL

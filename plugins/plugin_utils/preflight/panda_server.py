@@ -16,8 +16,8 @@ from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
 )
 
 UNITS = [
-    "panda.service", "panda_httpd.service", "panda_wsgi.socket", "panda_wsgi.service", "panda_daemon.service",
-    "panda_jedi.service", "panda_mcp.service",
+    "panda.service", "panda_httpd.service", "panda_revocation.timer", "panda_wsgi.socket", "panda_wsgi.service",
+    "panda_daemon.service", "panda_jedi.service", "panda_mcp.service",
 ]  # fmt: skip
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
 HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
@@ -64,8 +64,9 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def units(variables: Mapping[str, Any]) -> list[str]:
-    """The units that the node runs."""
+    """The units that the node runs, without the one that goes by the authorities that it knows."""
     optional = {
+        "panda_revocation.timer": False,
         "panda_jedi.service": variables["panda_server_jedi_enabled"],
         "panda_mcp.service": variables["panda_server_mcp_enabled"],
     }
@@ -129,6 +130,11 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
             ip_network(client, strict=False)
         except ValueError:
             found.append(f"panda_server_monitoring_clients: '{client}' is not an address or a network")
+    if variables["panda_server_gridsite"] and variables["panda_server_revocation"] == "known":
+        found.append(
+            "panda_server_revocation: with panda_server_gridsite httpd refuses everybody whose authority has no"
+            " revocation list; say required, which means just that, or off"
+        )
     fqans = variables["panda_server_production_fqans"]
     if fqans and not variables["panda_server_gridsite"]:
         found.append("panda_server_production_fqans: nothing reads FQANs; set panda_server_gridsite, or leave it out")

@@ -276,6 +276,10 @@ def test_puppet_is_refused_where_it_would_undo_our_work(node: dict[str, Any]) ->
             {"panda_server_production_fqans": ["/a/Role=b, /c"], "panda_server_gridsite": True},
             "panda_server_production_fqans: '/a/Role=b, /c' is not an FQAN",
         ),
+        (
+            {"panda_server_gridsite": True, "panda_server_revocation": "known"},
+            "panda_server_revocation: with panda_server_gridsite httpd refuses everybody",
+        ),
         ({"panda_server_num_wsgi": 0}, "panda_server_num_wsgi: is 0, and has to be at least 1"),
         ({"panda_server_port": 80}, "panda_server_port: is 80, and has to be from 1024 to 65535"),
         ({"panda_server_port": 25443}, "panda_server_port, panda_server_port_ssl: are the same port"),
