@@ -58,6 +58,12 @@ options:
     type: list
     elements: str
     default: []
+  pending:
+    description:
+      - A file that lists the paths that were changed and are not in use yet, below C(/run), because a reboot puts them
+        into use. A path of this set that it lists is reported as changed again, so that a run that was interrupted
+        before its handlers is made up for by the next. Whoever puts them into use removes the file.
+    type: path
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -77,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: Every path that was (or under C(--check) would be) changed.
+  description: Every path that was (or under C(--check) would be) changed, and those of O(pending).
   type: list
   elements: str
   returned: always
@@ -125,6 +131,21 @@ class FileSet:
         self.module = module
         self.changed_paths: list[str] = []
         self.diffs: list[dict[str, str]] = []
+        self.owed = self.read_owed()
+
+    def read_owed(self) -> list[str]:
+        """The paths that an earlier run has changed, and that nobody has put into use."""
+        pending = self.module.params["pending"]
+        return text(read(pending)).splitlines() if pending else []
+
+    def owe(self, path: str) -> None:
+        """Note that a path is about to change."""
+        pending = self.module.params["pending"]
+        if pending and not self.module.check_mode and path not in self.owed:
+            os.makedirs(os.path.dirname(pending), mode=0o700, exist_ok=True)
+            with open(pending, "a") as file:
+                file.write(f"{path}\n")
+            self.owed.append(path)
 
     def refuse(self) -> None:
         """Fail, before anything is changed, where something of another kind stands in the way."""
@@ -144,6 +165,7 @@ class FileSet:
             self.module.fail_json(msg="nothing was changed: " + "; ".join(wrong))
 
     def changed(self, path: str, before: str, after: str) -> None:
+        self.owe(path)
         if path not in self.changed_paths:
             self.changed_paths.append(path)
         self.diffs.append({"before_header": path, "after_header": path, "before": before, "after": after})
@@ -185,9 +207,9 @@ class FileSet:
             before, after = text(read(path)), item["content"]
             if item["secret"]:
                 before, after = before and "(secret, before)\n", "(secret, after)\n"
+            self.changed(path, before, after)
             if not self.module.check_mode:
                 self.write(item)
-            self.changed(path, before, after)
         self.attributes(item, path)
 
     def write(self, item: dict[str, Any]) -> None:
@@ -265,6 +287,10 @@ class FileSet:
             item["content"] for item in params["files"] if item["secret"] and item["content"]
         )
         self.refuse()
+        paths = {item["path"] for kind in ("directories", "files", "links") for item in params[kind]} | set(
+            params["absent"]
+        )
+        self.changed_paths += [path for path in self.owed if path in paths]
         for item in params["directories"]:
             self.directory(item)
         root = tempfile.mkdtemp(prefix="file_set-", dir=self.module.tmpdir)
@@ -330,6 +356,7 @@ def main() -> None:
             },
             "absent": {"type": "list", "elements": "path", "default": []},
             "validate": {"type": "list", "elements": "str", "default": []},
+            "pending": {"type": "path"},
         },
         supports_check_mode=True,
     )

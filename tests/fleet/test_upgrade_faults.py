@@ -76,6 +76,24 @@ def test_a_node_that_dies_while_drained_halts_the_roll(fleet: Fleet, roll: Roll,
     assert fleet.releases() == dict.fromkeys(NODES, release)
 
 
+def test_a_new_configuration_that_an_interrupted_run_has_written_is_put_into_use_by_the_next(fleet: Fleet) -> None:
+    command = ["site.yml", "-l", NODES[0], "-e", "panda_server_dbtimeout=55"]
+
+    def since(unit: str) -> str:
+        return fleet.command(NODES[0], f"systemctl show --value --property=StateChangeTimestampMonotonic {unit}")
+
+    before = since("panda_wsgi.service")
+    after_writing = Moment("Write the units", NODES[0], kill)
+    fleet.play(*command, moment=after_writing, expect=-signal.SIGKILL)
+    assert since("panda_wsgi.service") == before
+    with fleet.load() as load:
+        fleet.play(*command)
+    assert load.failed == []
+    assert since("panda_wsgi.service") != before
+    assert fleet.play(*command).changed == {NODES[0]: 0}
+    fleet.play(*command[:3])
+
+
 def test_a_balancer_that_cannot_be_asked_keeps_all_in_service(fleet: Fleet, roll: Roll) -> None:
     command, _ = roll
     before = fleet.releases()

@@ -526,6 +526,29 @@ def test_jedi_and_mcp_run_only_where_they_are_asked_for(role: Role) -> None:
     assert written == UNITS[3:] + OPTIONAL
 
 
+@pytest.mark.parametrize(
+    ("path", "application", "httpd"),
+    [
+        ("/etc/sysconfig/panda_server_env", True, True),
+        ("/etc/systemd/system/panda_httpd.service", False, True),
+        ("/etc/systemd/system/panda_wsgi.service", True, False),
+        ("/etc/systemd/system/panda_revocation.timer", False, False),
+        ("/etc/firewalld/policies/panda-server.xml", False, False),
+        ("/etc/sysctl.d/60-panda.conf", False, False),
+    ],
+)
+def test_only_what_reads_a_file_is_restarted_for_it(role: Role, path: str, application: bool, httpd: bool) -> None:
+    written: dict[str, Any] = {"__panda_server_unit_files": {"changed": True, "changed_paths": [path]}}
+    assert role("{{ __panda_server_application_changed }}", **written) is application
+    assert role("{{ __panda_server_httpd_changed }}", **written) is httpd
+
+
+def test_the_application_is_restarted_for_its_configuration(role: Role) -> None:
+    written = {"__panda_server_application_files": {"changed": True, "changed_paths": ["/etc/panda/panda_server.cfg"]}}
+    assert role("{{ __panda_server_application_changed }}", **written) is True
+    assert role("{{ __panda_server_httpd_changed }}", **written) is False
+
+
 def test_a_roll_goes_by_the_units_that_the_node_has(render: Render) -> None:
     role = Role(render, {"units": {unit: {"load": "loaded"} for unit in UNITS}})
     assert role("{{ __panda_server_application_units }}", **VARIANTS["JEDI and MCP"]) == UNITS[3:]

@@ -287,3 +287,31 @@ def test_a_secret_is_never_readable_by_others_on_its_way(file_set: FileSet, tmp_
     seen = (tmp_path / "report").read_text().splitlines()
     assert "os.rename 0" in seen
     assert [line for line in seen if not line.endswith(" 0")] == []
+
+
+def test_what_an_interrupted_run_has_written_is_changed_until_somebody_has_put_it_into_use(
+    file_set: FileSet, tmp_path: Path
+) -> None:
+    pending = tmp_path / "run" / "role"
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "other").write_text("as it is\n")
+    wanted = {"files": [file(etc / "a", "1\n"), file(etc / "other", "as it is\n")], "pending": str(pending)}
+    assert file_set(check=True, **wanted)["changed_paths"] == [str(etc / "a")]
+    assert not pending.exists()
+    file_set(**wanted)
+    # Here the run ends. Those after it find the files as they should be.
+    for check in (True, False):
+        again = file_set(check=check, **wanted)
+        assert (again["changed"], again["changed_paths"]) == (True, [str(etc / "a")])
+    # Another set with the same memory has nothing to do with that.
+    assert not file_set(files=[file(etc / "other", "as it is\n")], pending=str(pending))["changed"]
+    pending.unlink()
+    assert not file_set(**wanted)["changed"]
+
+
+def test_a_change_is_remembered_before_it_is_made(file_set: FileSet, tmp_path: Path) -> None:
+    (tmp_path / "in the way").mkdir()
+    gone = file(tmp_path / "no folder" / "a", "1\n")
+    assert file_set(files=[gone], pending=str(tmp_path / "pending"))["failed"]
+    assert (tmp_path / "pending").read_text() == f"{gone['path']}\n"
