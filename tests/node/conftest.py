@@ -159,6 +159,20 @@ class Units:
         """What `states` tells when every child is in this state."""
         return dict.fromkeys(self.children, state)
 
+    def left_running(self) -> dict[str, tuple[str, dict[int, str]]]:
+        """Children that are not inactive, or have processes: their state, and those."""
+        found = {unit: (state, self.processes(unit)) for unit, state in self.states().items()}
+        return {unit: left for unit, left in found.items() if left != ("inactive", {})}
+
+    @contextlib.contextmanager
+    def stopped(self, unit: str = parent) -> Iterator[None]:
+        """A unit that is stopped for as long as the `with` lasts; with the parent, all its children."""
+        self.control("stop", unit)
+        try:
+            yield
+        finally:
+            self.control("start", unit)
+
     def main_process(self, unit: str) -> int:
         """Id of a unit's main process; 0 where it has none."""
         return int(self.show(unit, "MainPID"))

@@ -61,8 +61,7 @@ def test_a_node_that_boots_without_its_database_starts_when_it_returns(
     reboot()
     eventually(lambda: int(units.show(units.parent, "NRestarts")) >= 2, True, within=60)
     assert units.states(units.parent) == {units.parent: "activating"}
-    assert units.states() == units.all("inactive")
-    assert [unit for unit in units.children if units.processes(unit)] == []
+    assert units.left_running() == {}
 
     def told() -> bool:
         status = host.run("systemctl status --no-pager --full panda.service").stdout

@@ -79,15 +79,11 @@ def test_the_parent_shows_the_result_of_its_schema_check(host: Any) -> None:
 def test_the_parent_stops_and_starts_every_child(
     host: Any, units: Any, outside: Any, eventually: Callable[..., None]
 ) -> None:
-    units.control("stop", units.parent)
-    try:
-        assert units.states() == units.all("inactive")
+    with units.stopped():
+        assert units.left_running() == {}
         assert not outside.connects(outside.port)
         assert not outside.connects(outside.port_ssl)
         assert not host.file("/run/panda/wsgi.sock").exists
-        assert [unit for unit in units.children if units.processes(unit)] == []
-    finally:
-        units.control("start", units.parent)
     eventually(units.states, units.all("active"), within=30)
     eventually(outside.alive, True, within=10)
 

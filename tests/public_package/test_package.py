@@ -91,12 +91,9 @@ def test_the_daemon_runs_the_jobs_of_its_table(host: Any, units: Any, eventually
 
 
 def test_a_stop_of_the_daemon_leaves_nothing_running_and_is_no_failure(host: Any, units: Any) -> None:
-    units.control("stop", "panda_daemon.service")
-    try:
+    with units.stopped("panda_daemon.service"):
         assert units.states("panda_daemon.service") == {"panda_daemon.service": "inactive"}
         assert units.processes("panda_daemon.service") == {}
-    finally:
-        units.control("start", "panda_daemon.service")
 
 
 def test_its_logs_can_be_renamed_under_it(host: Any, outside: Any, settings: dict[str, Any]) -> None:
@@ -118,16 +115,10 @@ def test_nobody_else_may_write_its_logs(host: Any, settings: dict[str, Any]) -> 
     assert found == ""
 
 
-def test_the_parent_stops_and_starts_every_child(
-    host: Any, units: Any, outside: Any, eventually: Callable[..., None]
-) -> None:
-    units.control("stop", units.parent)
-    try:
-        assert units.states() == units.all("inactive")
+def test_the_parent_stops_and_starts_every_child(units: Any, outside: Any, eventually: Callable[..., None]) -> None:
+    with units.stopped():
         # The package's database processes and the daemon's workers have gone too.
-        assert [unit for unit in units.children if units.processes(unit)] == []
-    finally:
-        units.control("start", units.parent)
+        assert units.left_running() == {}
     eventually(units.states, units.all("active"), within=60)
     eventually(outside.alive, True, within=60)
 
