@@ -47,7 +47,8 @@ from panda_node.daemon.job import JobContext
 from panda_node.db import migrate
 from panda_node.db.pool import Database
 from panda_node.web import create_application
-from sqlalchemy import ClauseElement, Engine, Executable, Table, TextClause, event, func, select
+from panda_node.work import jobs as work
+from sqlalchemy import ClauseElement, Engine, Executable, Table, TextClause, event, func, select, update
 from sqlalchemy.dialects import oracle
 
 PASSWORD = "a%b$c'd"
@@ -567,6 +568,17 @@ class Api:
         entry = {"guid": "1234", "fsize": 5, "adler32": "abcd"}
         done = self.report(job["PandaID"], "finished", job_output_report=json.dumps(dict.fromkeys(names, entry)))
         assert done["data"] == {"StatusCode": 0, "command": "NULL"}
+
+    def rows(self, table: Table) -> list[Any]:
+        """What a table holds, by its key."""
+        with self.database.reading("test") as connection:
+            return list(connection.execute(select(table).order_by(table.primary_key.columns[0])).all())
+
+    def age(self, seconds: int, *tables: Table) -> None:
+        """Makes every row of the tables look as if it had last been heard of so long ago."""
+        with self.database.writing("test") as connection:
+            for table in tables:
+                connection.execute(update(table).values(modified=work.now() - seconds))
 
     def count(self, table: Table) -> dict[str, int]:
         """How many rows a table has in each state."""
