@@ -185,7 +185,7 @@ class MariaDB:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
     if shutil.which("mariadb-install-db") is None:
-        pytest.skip("no MariaDB server here: apt-get install --no-install-recommends mariadb-server")
+        pytest.fail("the tests need a MariaDB server: apt-get install --no-install-recommends mariadb-server")
     directory = Path(tempfile.mkdtemp(prefix="panda-mariadb-"))
     server = MariaDB(directory)
     yield server

@@ -29,13 +29,21 @@ def test_a_name_that_is_no_file_name_is_refused_and_nothing_is_stored(database: 
     assert queues.all_queues(database) == {}
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"A": 5}'])
-def test_a_bad_file_is_named(node: Any, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("[]", "bad.json: must be one JSON object"),
+        ("{", "bad.json: not a JSON document"),
+        ('{"A": 5}', "queue A: must be a JSON object"),
+    ],
+)
+def test_what_is_bad_in_a_file_is_named(node: Any, content: str, fault: str) -> None:
     node.install_schema()
     file = node.directory / "bad.json"
     file.write_text(content)
     done = node.run("queue", "load", str(file))
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert fault in done.stdout
 
 
 def test_without_the_schema_there_is_a_clear_answer(any_node: Any) -> None:

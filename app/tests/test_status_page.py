@@ -41,7 +41,7 @@ def test_the_page_shows_the_node_and_its_jobs(api: Any) -> None:
 def test_reasons_are_shown_and_escaped(sqlite_api: Any) -> None:
     sqlite_api.node.state_file.write_text("draining")
     assert "node state is draining" in sqlite_api.client.simulate_get("/node/").text
-    assert "<b>" not in status_page._judged("<b>", False)
+    assert "&lt;b&gt;" in status_page._judged("<b>", False)
 
 
 def test_a_node_whose_database_is_away_still_has_a_page(postgres_node: Any, postgres_api: Any) -> None:
