@@ -49,7 +49,7 @@ def variables_of(name: str, inventory_path: str | None) -> dict[str, Any]:
     host = inventory.get_host(name)
     variables |= VariableManager(loader=loader, inventory=inventory).get_vars(host=host)
     templar = Templar(loader, variables)
-    wanted = ("panda_server_", "squid_", "logrotate_", "ansible_host", "ansible_port", "groups")
+    wanted = ("panda_server_", "squid_", "logrotate_", "ansible_host", "ansible_port")
     return {key: templar.template(value) for key, value in variables.items() if key.startswith(wanted)}
 
 

@@ -1,11 +1,10 @@
-"""The cache in front of httpd, as clients, siblings and strangers meet it."""
+"""The cache in front of httpd, as its clients meet it; siblings are for tests/fleet."""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import socket
-import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -40,13 +39,9 @@ class Cache:
 
     def __init__(self, host: Any, settings: dict[str, Any]) -> None:
         self.host = host
-        self.name: str = host.backend.host
-        self.address: str = settings.get("ansible_host", self.name)
+        self.address: str = settings.get("ansible_host", host.backend.host)
         self.port: int = settings["squid_port"]
         self.icp_port: int = settings["squid_icp_port"]
-        self.site: str = settings["squid_site"]
-        group = settings["groups"][settings["squid_peer_group"]]
-        self.siblings = [name for name in group if name != self.name]
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> Answer:
         """Send a request line as it is, without any tidying of the path."""
@@ -75,28 +70,11 @@ def cache(host: Any, settings: dict[str, Any]) -> Cache:
 
 
 @pytest.fixture
-def sibling(host: Any, settings: dict[str, Any], cache: Cache) -> Cache:
-    """The squid of another cache."""
-    if not cache.siblings:
-        pytest.skip("the inventory has one node only")
-    inventory = host.backend.ansible_inventory
-    other = host.get_host(f"ansible://{cache.siblings[0]}", ansible_inventory=inventory)
-    address = other.ansible.get_variables().get("ansible_host", cache.siblings[0])
-    return Cache(other, {**settings, "ansible_host": address})
-
-
-@pytest.fixture
 def name(cache: Cache) -> Iterator[str]:
     """A file name that nobody has asked for yet."""
     unique = f"test-{uuid.uuid4().hex}.json"
     yield unique
     cache.remove(unique)
-
-
-def question(url: str) -> bytes:
-    """An ICP query (RFC 2186): whether a cache holds an object."""
-    asked = struct.pack("!I", 0) + url.encode() + b"\0"
-    return struct.pack("!BBHIIII", 1, 2, 20 + len(asked), 1, 0, 0, 0) + asked
 
 
 def test_squid_runs_and_starts_at_boot(host: Any) -> None:
@@ -214,50 +192,8 @@ def test_a_foreign_host_header_poisons_nothing(cache: Cache, name: str) -> None:
 
 
 def test_a_node_alone_has_no_port_open_for_other_caches(cache: Cache) -> None:
-    listening = cache.host.socket(f"udp://0.0.0.0:{cache.icp_port}").is_listening
-    listening = listening or cache.host.socket(f"udp://:::{cache.icp_port}").is_listening
-    assert listening == bool(cache.siblings)
-
-
-def test_a_stranger_gets_no_answer_about_what_is_cached(cache: Cache, name: str) -> None:
-    path = cache.put(name, "one")
-    cache.ask(path)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.settimeout(1)
-        stranger.sendto(question(f"http://{cache.site}{path}"), (cache.address, cache.icp_port))
-        with pytest.raises(OSError, match=r"timed out|refused"):
-            stranger.recv(2048)
-
-
-def test_what_a_sibling_holds_is_fetched_from_it(
-    cache: Cache, sibling: Cache, name: str, eventually: Callable[..., None]
-) -> None:
-    path = sibling.put(name, "from the sibling")
-    assert sibling.ask(path).status == 200
-    try:
-        # A question between caches may be lost, and then the node's own httpd says that it has no such file.
-        eventually(lambda: cache.ask(path).body, "from the sibling", within=5)
-    finally:
-        sibling.remove(name)
-
-
-def test_a_sibling_gets_nothing_fetched_for_it(cache: Cache, sibling: Cache, name: str) -> None:
-    path = cache.put(name, "not held yet")
-    asking = "import urllib.request, sys; urllib.request.urlopen(sys.argv[1], timeout=10)"
-    answer = sibling.host.run("python3 -c %s http://%s:%s%s", asking, cache.address, str(cache.port), path)
-    assert "HTTP Error 403" in answer.stderr
-
-
-def test_a_dead_sibling_costs_less_than_a_second(cache: Cache, sibling: Cache, name: str) -> None:
-    path = cache.put(name, "one")
-    sibling.host.run_expect([0], "systemctl stop squid")
-    try:
-        started = time.monotonic()
-        answer = cache.ask(path)
-        assert (answer.status, answer.body) == (200, "one")
-        assert time.monotonic() - started < 1
-    finally:
-        sibling.host.run_expect([0], "systemctl start squid")
+    for address in ("0.0.0.0", "::"):
+        assert not cache.host.socket(f"udp://{address}:{cache.icp_port}").is_listening
 
 
 def test_a_reload_keeps_the_process(cache: Cache, name: str, units: Any, eventually: Callable[..., None]) -> None:
