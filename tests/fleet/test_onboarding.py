@@ -113,9 +113,9 @@ def test_a_node_is_taken_out_without_a_failed_request_or_a_restart(
     assert load.failed == []
     assert processes(fleet) == before
     assert not known(fleet)
-    for question in ("is-active", "is-enabled"):
-        said = fleet.host(NEWCOMER).run(f"systemctl {question} panda squid panda_httpd panda_wsgi panda_daemon").stdout
-        assert set(said.split()) <= {"inactive", "disabled"}
+    for question, answer in (("is-active", "inactive"), ("is-enabled", "disabled")):
+        said = fleet.host(NEWCOMER).run(f"systemctl {question} panda {' '.join(UNITS)}").stdout
+        assert said.split() == [answer] * (1 + len(UNITS))
     assert fleet.command(NEWCOMER, "ls /etc/panda/panda_server.cfg")
     assert run.said("enter it in the group panda_offboarded")
 

@@ -93,7 +93,7 @@ def processes(units: Any) -> Callable[[], dict[str, Any]]:
 
     def look() -> dict[str, Any]:
         # The daemon's workers and httpd's come and go with their work; their parents stay.
-        lasting = {unit: {units.main_process(unit)} for unit in services}
+        lasting = {unit: {units.main_process(unit)} - {0} for unit in services}
         for unit in ("panda_wsgi.service", "squid.service"):
             lasting[unit] = set(units.processes(unit))
         return lasting
