@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import docker
 import pytest
-
-docker = pytest.importorskip("docker", reason="outages are simulated with containers")
 
 
 def container_at(address: str) -> Any:
