@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import role_docs  # type: ignore[import-not-found,unused-ignore]
+import role_docs
 
 GOOD_DEFAULTS = """\
 web_port: 80
