@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import re
 import threading
 import time
@@ -47,7 +48,7 @@ class Load:
             try:
                 with urllib.request.urlopen(url, timeout=10) as response:
                     response.read()
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 self.failed.append(f"{url}: {error}")
             self.sent.add(mark)
 
