@@ -33,8 +33,8 @@ from unittest import mock
 from urllib.parse import unquote
 
 import jwt
-import psycopg2  # type: ignore[import-untyped]
-import pymysql  # type: ignore[import-untyped]
+import psycopg2
+import pymysql
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

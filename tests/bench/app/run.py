@@ -16,17 +16,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+from panda_node.daemon.job import JobContext
+from panda_node.daemon.jobs import split_tasks
+from panda_node.db.pool import Database
+from panda_node.db.tables import jobs
+from panda_node.identity import Identity
+from panda_node.work import tasks
+from sqlalchemy import func, select
+
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "app/tests"))
 
-import conftest  # noqa: E402
-from panda_node.daemon.job import JobContext  # noqa: E402
-from panda_node.daemon.jobs import split_tasks  # noqa: E402
-from panda_node.db.pool import Database  # noqa: E402
-from panda_node.db.tables import jobs  # noqa: E402
-from panda_node.identity import Identity  # noqa: E402
-from panda_node.work import tasks  # noqa: E402
-from sqlalchemy import func, select  # noqa: E402
+import conftest  # noqa: E402  found through the line above
 
 PILOT = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-S-DN": "/DC=test/CN=pilot", "Content-Type": "application/json"}
 EMPTY = """

@@ -62,7 +62,7 @@ class Postgres:
     dialect = "postgresql+psycopg2"
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
-        import psycopg2.extensions  # type: ignore[import-untyped]
+        import psycopg2.extensions
 
         # The server's own limit does not help when the server hangs, or its host does.
         psycopg2.extensions.set_wait_callback(_wait_for_postgres)
@@ -126,7 +126,7 @@ class MySQL:
     dialect = "mysql+pymysql"
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
-        import pymysql  # type: ignore[import-untyped]
+        import pymysql
 
         connection: Any = pymysql.connect(
             host=database.host,
