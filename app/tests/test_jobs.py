@@ -146,7 +146,7 @@ def test_killing_jobs(api: Any) -> None:
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 1e999, 10**30])
 def test_jobs_that_no_database_could_store_are_refused(postgres_api: Any, value: object) -> None:
     state = ["NULL"] * 103
-    state[47], state[49] = "TEST_SITE", value  # type: ignore[call-overload]
+    state[47], state[49] = "TEST_SITE", value
     answer = postgres_api.post("job/submit", jobs=json.dumps([[*state, []]]))
     assert (answer["success"], answer["message"][:27]) == (False, "Failed to deserialize jobs:")
     assert postgres_api.rows(jobs) == []

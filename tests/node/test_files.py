@@ -26,7 +26,7 @@ READ_ONLY = [
 def cfg(host: Any, name: str) -> configparser.ConfigParser:
     """A configuration file of the node, as the application reads it."""
     parser = configparser.ConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read_string(host.file(f"{ETC}/{name}").content_string)
     return parser
 

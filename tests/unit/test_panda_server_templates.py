@@ -505,7 +505,7 @@ def test_every_child_starts_after_its_parent_and_stops_with_it(render: Render, u
     assert (
         unit
         in re.search(r"^Also=(.+)$", knowing("panda.service.j2", **VARIANTS["JEDI and MCP"]), re.MULTILINE)[1].split()
-    )  # type: ignore[index]
+    )
 
 
 def test_a_cache_node_has_no_application_and_asks_no_database(role: Role) -> None:
@@ -557,7 +557,7 @@ def test_a_roll_goes_by_the_units_that_the_node_has(render: Render) -> None:
 def test_jedi_gets_the_packages_parameters_with_what_the_site_has_said_and_no_password(role: Role) -> None:
     given = {**VARIANTS["JEDI and MCP"], **VARIANTS["a database server"]}
     parser = ConfigParser()
-    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.optionxform = str
     parser.read_string(role("panda_jedi.cfg.j2", **given))
     assert parser["db"]["dbuser"] == "panda@atlas %1"
     assert parser["db"]["dbpasswd"] == "$PANDA_DB_PASSWORD"

@@ -72,7 +72,7 @@ def test_a_node_made_of_it_has_the_same_parameters(render: Render) -> None:
     variables = {**parameters.to_variables(HELM), "panda_server_payload": "panda-server"}
     text = render("panda_server", "panda_server.cfg.j2", **variables)
     cfg = ConfigParser(interpolation=None)  # strict, as the package reads it: nothing may stand twice
-    cfg.optionxform = str  # type: ignore[method-assign,assignment]
+    cfg.optionxform = str
     cfg.read_string(text)
     overlay = render("panda_server", "panda_server_config.json.j2", **variables)
     made = {**parameters.read_cfg(text)["server"], **json.loads(overlay)["server"]}

@@ -140,7 +140,7 @@ def test_the_firewall_lets_everybody_at_the_cache(render: Render) -> None:
 
 def test_the_firewall_lets_only_siblings_ask_what_is_cached(render: Render) -> None:
     rules = policy(render, __squid_siblings=TWO_SIBLINGS).findall("rule")
-    assert [(rule.attrib["family"], rule.find("source").attrib["address"]) for rule in rules] == [  # type: ignore[union-attr]
+    assert [(rule.attrib["family"], rule.find("source").attrib["address"]) for rule in rules] == [
         ("ipv4", "192.0.2.10"),
         ("ipv6", "2001:db8::10"),
         ("ipv4", "192.0.2.11"),

@@ -22,8 +22,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/garbage":
             self.wfile.write(b"this is no http\r\n\r\n")
             return
-        first = self.server.answered_late is False  # type: ignore[attr-defined]
-        self.server.answered_late = True  # type: ignore[attr-defined]
+        first = self.server.answered_late is False
+        self.server.answered_late = True
         status = 503 if self.path == "/missing" or (self.path == "/late" and first) else 200
         self.send_response(status)
         self.end_headers()
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(certificate: Path | None = None) -> ThreadingHTTPServer:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.answered_late = False  # type: ignore[attr-defined]
+    server.answered_late = False
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)

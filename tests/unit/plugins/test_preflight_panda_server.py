@@ -450,7 +450,7 @@ class Report:
         )
         self.code, self.text = done.returncode, done.stdout + done.stderr
         rest = self.text.partition("To mend first (")[2]
-        self.count = int(re.match(r"\d+", rest)[0]) if rest else 0  # type: ignore[index]
+        self.count = int(re.match(r"\d+", rest)[0]) if rest else 0
         self.faults = re.findall(r"^ +\d+\. (.+)$", rest, re.MULTILINE)[: self.count]
 
     def has(self, *words: str) -> bool:
