@@ -6,10 +6,13 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from panda_node import log_files
 from panda_node.daemon.job import JobContext
 from panda_node.daemon.jobs import cache_schedconfig
+from panda_node.daemon.scheduler import Scheduler
 from panda_node.db.pool import Database
 
 JOBS = {
@@ -142,6 +145,20 @@ def test_a_hanging_job_is_ended_and_run_again(node: Any, job_package: Path, even
     process = node.popen("panda_node.cli", "daemon")
     eventually(lambda: node.log("panda-daemons.log").count("hangs ended by force: not done within 0.3 s") >= 2)
     stop(process)
+
+
+def test_a_job_that_even_force_does_not_end_is_waited_for_in_peace(node: Any, job_package: Path) -> None:
+    """As in uninterruptible sleep, which cannot be had here: the process is a stand-in."""
+    use_jobs(node, job_package, hangs={"timeout": 0.1})
+    scheduler = Scheduler(node.settings())
+    log_files.open_logs(node.directory / "log", "INFO", log_files.DAEMONS)
+    (entry,) = scheduler._entries
+    entry.process, entry.ends = mock.Mock(), 0.0
+    for _ in range(3):
+        scheduler._reap()
+        assert scheduler._pause() > 1
+    assert entry.process.kill.call_count == 1
+    assert node.log("panda-daemons.log").count("hangs ended by force") == 1
 
 
 def test_the_daemon_stops_within_seconds_while_jobs_run(node: Any, job_package: Path, eventually: Any) -> None:

@@ -1,6 +1,7 @@
 """Starts each job when it is due, ends what runs too long, and stops cleanly on SIGTERM."""
 
 import importlib
+import math
 import multiprocessing
 import os
 import signal
@@ -111,6 +112,8 @@ class Scheduler:
                 if now >= entry.ends:
                     _log.error("%s ended by force: not done within %g s", entry.job.name, entry.job.timeout)
                     entry.process.kill()
+                    # Once is enough: in uninterruptible sleep it ends as soon as it wakes.
+                    entry.ends = math.inf
                 continue
             code = entry.process.exitcode
             entry.process.close()
