@@ -46,10 +46,10 @@ def add_row(connection: Connection, table: Table, values: Mapping[str, Any]) -> 
     return int(primary_key[0])
 
 
-def whole_number(values: Mapping[str, Any], key: str, default: int = 0) -> int:
-    """What a client says under a key, if it is a number that every column can hold."""
+def whole_number(values: Mapping[str, Any], key: str, default: int = 0, bits: int = 31) -> int:
+    """What a client says under a key, if it is a number that every column can hold, or one of so many bits."""
     value = values.get(key)
-    return value if type(value) is int and abs(value) < 2**31 else default
+    return value if type(value) is int and abs(value) < 2**bits else default
 
 
 def cut(value: object, length: int) -> str | None:

@@ -74,7 +74,7 @@ def _file(job_id: int, file: dict[str, Any]) -> dict[str, object]:
         "dataset": work.cut(file.get("dataset"), 512),
         "scope": work.cut(file.get("scope"), 64),
         "guid": work.cut(file.get("GUID"), 64),
-        "size": work.whole_number(file, "fsize") or None,
+        "size": work.whole_number(file, "fsize", bits=63) or None,
         "checksum": work.cut(file.get("checksum") or file.get("md5sum"), 64),
         "status": "defined",
     }
