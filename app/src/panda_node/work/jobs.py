@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, insert, select, update
 
-from panda_node.db.tables import among, files, jobs, workers
+from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.work import states
 
 NO_COMMAND = "NULL"
@@ -149,18 +149,27 @@ def cancel(connection: Connection, wanted: "ColumnElement[bool]", reason: str) -
         "error_text": reason,
     }
     ended = connection.execute(update(jobs).where(wanted, jobs.c.status == states.ACTIVATED).values(**end)).rowcount
-    told = update(jobs).where(wanted, jobs.c.status.in_(states.WITH_PILOT), jobs.c.command.is_(None))
+    # A job that is holding gets no other attempt; its pilot is told if it has not said its last word.
+    told = update(jobs).where(wanted, jobs.c.status.in_((*states.WITH_PILOT, states.HOLDING)), jobs.c.command.is_(None))
     return ended + connection.execute(told.values(command=KILL)).rowcount
 
 
-def fail(connection: Connection, job: Row[Any], source: str, text: str, retry: bool = True) -> bool:
-    """Ends a job as failed, if it still is as `job` shows it, and gives it a next attempt if one is left."""
+def fail(connection: Connection, job: Row[Any], source: str, text: str) -> bool:
+    """Ends a job as failed, if it still is as `job` shows it, and gives it a next attempt if one is left.
+
+    A task that is being ended gets none, nor does a job that was killed since.
+    """
+    # The task first, as whoever kills or finishes it does: one of the two waits, and sees what the other did.
+    task = select(tasks.c.status).where(tasks.c.task_id == job.task_id).with_for_update()
+    wanted = job.task_id is None or connection.scalar(task) == states.RUNNING
     values = {"status": states.FAILED, "modified": now(), "ended": now(), "command": None}
     values |= {"error_source": source, "error_text": text[:500]}
     same = and_(jobs.c.job_id == job.job_id, jobs.c.status == job.status, jobs.c.modified == job.modified)
-    if connection.execute(update(jobs).where(same).values(**values)).rowcount != 1:
+    present = connection.execute(select(jobs.c.command).where(same).with_for_update()).one_or_none()
+    if present is None:
         return False
-    if retry and job.attempt < job.max_attempts and job.command != KILL:
+    connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(**values))
+    if wanted and job.attempt < job.max_attempts and present.command != KILL:
         next_attempt(connection, job)
     return True
 
