@@ -19,6 +19,32 @@ def start(api: Any, **changes: object) -> tuple[int, int]:
     return task_id, job["PandaID"]
 
 
+def age(api: Any) -> None:
+    """Makes every job look as if it had last been heard of long ago."""
+    with api.database.writing("test") as connection:
+        connection.execute(update(jobs).values(modified=work.now() - 2000))
+
+
+def test_the_only_attempt_is_not_lost_with_the_answer_that_handed_it_out(sqlite_api: Any) -> None:
+    """As when a worker dies between the two: no pilot knows of the job."""
+    sqlite_api.submit(nEvents=1, maxAttempt=1)
+    sqlite_api.daemon("split_tasks")
+    for attempt in range(1, 2 + work.UNHEARD_OF):
+        (job,) = sqlite_api.acquire()
+        assert job["attemptNr"] == attempt
+        age(sqlite_api)
+        sqlite_api.daemon("expire_heartbeats")
+    assert sqlite_api.acquire() == [], "nor is it handed out for ever"
+
+
+def test_the_only_attempt_that_began_is_the_only_one(sqlite_api: Any) -> None:
+    _, job_id = start(sqlite_api, maxAttempt=1)
+    age(sqlite_api)
+    assert sqlite_api.daemon("expire_heartbeats") == ["1 jobs expired"]
+    assert sqlite_api.report(job_id, "finished")["data"]["command"] == "alreadydone"
+    assert sqlite_api.acquire() == []
+
+
 @pytest.mark.parametrize("status", ["failed", "finished"])
 @pytest.mark.parametrize("group", ["task", "job"])
 def test_a_job_that_is_killed_after_its_report_is_not_tried_again(sqlite_api: Any, group: str, status: str) -> None:

@@ -99,7 +99,7 @@ def killing(arbiters: list[int]) -> Iterator[list[int]]:
 def test_every_job_runs_once_though_workers_die(postgres_node: Any, serving: Any, request: Any) -> None:
     postgres_node.server.update(heartbeat_timeout=30, nDBConnection=1)
     api = request.getfixturevalue("postgres_api")
-    task_id = api.submit(nEvents=JOBS, maxAttempt=50)
+    task_id = api.submit(nEvents=JOBS, maxAttempt=1)
     api.daemon("split_tasks")
     stop = threading.Event()
     with (

@@ -15,6 +15,8 @@ NO_COMMAND = "NULL"
 KILL = "tobekilled"
 MAX_AT_ONCE = 100
 """Jobs that one call may take."""
+UNHEARD_OF = 3
+"""Attempts beyond its limit for a job of which no pilot ever said a word: what was lost may be the answer with it."""
 _SKIP_LOCKED = ("postgresql", "mysql", "mariadb")
 # As many rows again are looked at where rows cannot be skipped: others may be taking the first ones this instant.
 _SPARE = 8
@@ -169,7 +171,8 @@ def fail(connection: Connection, job: Row[Any], source: str, text: str) -> bool:
     if present is None:
         return False
     connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(**values))
-    if wanted and job.attempt < job.max_attempts and present.command != KILL:
+    limit = job.max_attempts + (UNHEARD_OF if job.status == states.SENT else 0)
+    if wanted and job.attempt < limit and present.command != KILL:
         next_attempt(connection, job)
     return True
 
