@@ -14,6 +14,10 @@ MAX_JOBS = 20_000
 # A task of a few kB must not grow into more than a daemon can hold.
 MAX_PARTS = 500_000
 """Items of all jobs' parameters together."""
+MAX_FILES = 100_000
+"""Input files of all jobs together."""
+MAX_JOB_FILES = 20_000
+"""Files of one job, which pilots are told all at once."""
 MAX_COMMAND = 100_000
 """Characters of one job's parameters, or of a file's name before it is cut."""
 MAX_TEXT = 50_000_000
@@ -90,6 +94,10 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
                 name = fill.text(str(item.get("value") or ""))
                 if name and not name.startswith("regex|"):
                     job.files.append(File(item["param_type"], name[:512], str(item.get("dataset") or "")[:512]))
+        if len(job.files) > MAX_JOB_FILES:
+            raise RefusalError(
+                f"a job of {len(job.files)} files is asked for, {MAX_JOB_FILES} at most are given to one"
+            )
         jobs.append(job)
     return Plan(
         site=site[:100],
@@ -113,14 +121,17 @@ def _count(parameters: Mapping[str, Any]) -> int:
 def _inputs(parameters: Mapping[str, Any], items: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Data set and name of each input file. Files have to be named: there is no data catalogue here, unless a setupper
     asks one and writes what it finds into `files`."""
-    if isinstance(names := parameters.get("pfnList"), list):
-        return [("", str(name)[:512]) for name in names]
-    for item in items:
-        if item.get("param_type") == "input":
-            if not isinstance(files := item.get("files"), list) or not files:
-                raise RefusalError(f"the files of {item.get('dataset')} are not named, and there is no data catalogue")
-            return [(str(item.get("dataset") or "")[:512], str(name)[:512]) for name in files]
-    return []
+    dataset, names = "", parameters.get("pfnList")
+    if not isinstance(names, list):
+        item = next((item for item in items if item.get("param_type") == "input"), None)
+        if item is None:
+            return []
+        dataset, names = str(item.get("dataset") or "")[:512], item.get("files")
+        if not isinstance(names, list) or not names:
+            raise RefusalError(f"the files of {item.get('dataset')} are not named, and there is no data catalogue")
+    if len(names) > MAX_FILES:
+        raise RefusalError(f"{len(names)} input files are named, {MAX_FILES} at most can be")
+    return [(dataset, str(name)[:512]) for name in names]
 
 
 class _Filling:

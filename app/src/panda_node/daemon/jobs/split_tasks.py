@@ -25,7 +25,7 @@ _log = log_files.get(log_files.DAEMONS)
 def run(context: JobContext) -> str:
     """Splits each new task in a transaction of its own, so that one that cannot be split stops no other.
 
-    One at which a setupper fails is tried again with every run, behind the others.
+    One at which a setupper fails, or for which the time was too short, is tried again behind the others.
     """
     plugins = Plugins(context.settings)
     with context.database.reading("new tasks") as connection:
@@ -34,6 +34,8 @@ def run(context: JobContext) -> str:
     made = broken = 0
     for task in new:
         try:
+            # Behind the others, before the work: a run that is killed over it shall not begin with it again.
+            _move(context, task, states.REGISTERED, task.diagnostics)
             count = _split(context, plugins, task)
         except DatabaseUnreachableError:
             raise
@@ -102,7 +104,7 @@ def _split(context: JobContext, plugins: Plugins, task: Row[Any]) -> int:
     return len(rows)
 
 
-def _move(context: JobContext, task: Row[Any], status: str, diagnostics: str) -> None:
+def _move(context: JobContext, task: Row[Any], status: str, diagnostics: str | None) -> None:
     with context.database.writing("task without jobs") as connection:
         same = (tasks.c.task_id == task.task_id) & (tasks.c.status == states.REGISTERED)
         connection.execute(update(tasks).where(same).values(status=status, diagnostics=diagnostics, modified=now()))
