@@ -1,9 +1,13 @@
 """Jobs and tasks as clients submit them: what is kept of them, and how much is taken."""
 
+import contextlib
 import json
+import threading
 from typing import Any
 
-from panda_node.db.tables import files
+import pytest
+from panda_node.db.tables import files, tasks
+from panda_node.work import tasks as task_work
 from panda_node.work.job_specification import FILE_ATTRIBUTES, JOB_ATTRIBUTES
 from sqlalchemy import select
 
@@ -25,3 +29,27 @@ def test_a_file_may_be_as_large_as_files_are(api: Any) -> None:
         assert connection.scalar(select(files.c.size)) == 3_000_000_000
     (job,) = api.acquire()
     assert job["fsize"] == "3000000000"
+
+
+def test_a_task_name_is_in_use_once_even_if_two_ask_for_it_together(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = {"taskName": "wanted", "uniqueTaskName": True}
+    api.submit("bob", **name)
+    both, add_row, answers = threading.Barrier(2), task_work.add_row, list[bool]()
+
+    def add_together(*arguments: Any) -> int:
+        with contextlib.suppress(threading.BrokenBarrierError):  # as it should: one of the two comes here alone
+            both.wait(0.5)
+        return add_row(*arguments)
+
+    monkeypatch.setattr(task_work, "add_row", add_together)
+
+    def ask() -> None:
+        answers.append(api.post("task/submit", task_parameters=name)["success"])
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(answers) == [False, True]
+    assert api.count(tasks) == {"registered": 2}

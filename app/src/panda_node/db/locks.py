@@ -1,4 +1,4 @@
-"""Locks by which a job runs on one node at a time, at one period for all nodes together."""
+"""Locks by which a job runs on one node at a time, at one period for all nodes together, and a name is taken once."""
 
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
@@ -37,6 +37,12 @@ def release(database: Database, job: str, owner: str) -> None:
         connection.execute(
             update(daemon_lock).where(daemon_lock.c.job == job, daemon_lock.c.owner == owner).values(locked_until=0)
         )
+
+
+def hold(connection: Connection, lock: str) -> None:
+    """Takes a lock until the end of the transaction, and waits for it."""
+    _ensure_row(connection, lock)
+    connection.execute(select(daemon_lock.c.job).where(daemon_lock.c.job == lock).with_for_update())
 
 
 def _now(connection: Connection) -> float:

@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Connection, Row, case, func, select, update
 
+from panda_node.db import locks
 from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
@@ -49,6 +51,8 @@ def submit(
     if label not in ("user", "test", "panda") and not production:
         raise RefusalError(f"failed to register task: {label} tasks need the production role", SERVER_ERROR)
     if parameters.get("uniqueTaskName"):
+        # Another task of that name may be about to be stored. A few locks are enough for all names.
+        locks.hold(connection, f"task name {crc32(name.encode()) % 64}")
         query = select(tasks.c.task_id, tasks.c.status).where(tasks.c.name == name, tasks.c.owner == client.key)
         twin = connection.execute(query.where(tasks.c.status.in_(states.TASK_ACTIVE))).first()
         if twin:
