@@ -4,6 +4,7 @@ from typing import Any
 
 from panda_node import untrusted
 from panda_node.errors import RefusalError
+from panda_node.work.splitting import MAX_COMMAND
 
 
 def _words(text: str) -> list[str]:
@@ -33,6 +34,7 @@ FILE_ATTRIBUTES = _words("""
     destinationDBlock destinationDBlockToken destinationSE fsize md5sum checksum scope
 """)
 MAX_JOBS = 5000
+MAX_FILES = 20_000
 _NOTHING = ("NULL", "", None)
 
 
@@ -49,9 +51,14 @@ def read_jobs(text: str) -> list[dict[str, Any]]:
         raise RefusalError("No jobs were submitted")
     if len(states) > MAX_JOBS:
         raise RefusalError(f"{len(states)} jobs were submitted, {MAX_JOBS} at most can be at once")
+    count = sum(len(state[-1]) for state in states if isinstance(state[-1], list))
+    if count > MAX_FILES:
+        raise RefusalError(f"{count} files were submitted, {MAX_FILES} at most can be at once")
     jobs = []
     for state in states:
         job = _by_name(JOB_ATTRIBUTES, state[:-1])
+        if sum(len(str(value)) for value in job.values()) > MAX_COMMAND:
+            raise RefusalError(f"the attributes of a job are longer than {MAX_COMMAND} characters")
         files = state[-1] if isinstance(state[-1], list) else []
         job["Files"] = [_by_name(FILE_ATTRIBUTES, file) for file in files if isinstance(file, list)]
         jobs.append(job)

@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, insert, literal, select, update
 
 from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.work import states
@@ -17,6 +17,12 @@ MAX_AT_ONCE = 100
 """Jobs that one call may take."""
 UNHEARD_OF = 3
 """Attempts beyond its limit for a job of which no pilot ever said a word: what was lost may be the answer with it."""
+MAX_ANSWER = 5_000_000
+"""Characters of the jobs that one call takes, of which the first is handed out however large it is."""
+_count = select(func.count()).where(files.c.job_id == jobs.c.job_id).scalar_subquery()
+_texts = (jobs.c.parameters, jobs.c.specification, jobs.c.measures)
+SIZE = 500 * _count + sum(func.coalesce(func.length(text), 0) for text in _texts)
+"""About how many characters a job and its files take in an answer."""
 _SKIP_LOCKED = ("postgresql", "mysql", "mariadb")
 # As many rows again are looked at where rows cannot be skipped: others may be taking the first ones this instant.
 _SPARE = 8
@@ -63,20 +69,21 @@ def acquire(
     connection: Connection, wanted: Sequence["ColumnElement[bool]"], count: int, pilot: Mapping[str, Any]
 ) -> list[Row[Any]]:
     """Hands out up to `count` waiting jobs, highest priority first, each to one caller only."""
+    # A single one, as most pilots want it, is handed out however large it is.
     candidates = (
-        select(jobs.c.job_id)
+        select(jobs.c.job_id, SIZE if count > 1 else literal(0))
         .where(jobs.c.status == states.ACTIVATED, *wanted)
         .order_by(jobs.c.priority.desc(), jobs.c.job_id)
     )
     sent = {"status": states.SENT, "modified": now(), "started": now(), **pilot}
     if connection.dialect.name in _SKIP_LOCKED:
         # Rows that another pilot is taking are passed over, not waited for.
-        taken = list(connection.scalars(candidates.limit(count).with_for_update(skip_locked=True)))
+        taken = list(_fitting(connection.execute(candidates.limit(count).with_for_update(skip_locked=True)).all()))
         if taken:
             connection.execute(update(jobs).where(jobs.c.job_id.in_(taken)).values(**sent))
     else:
         taken = []
-        for job_id in connection.scalars(candidates.limit(count + _SPARE)).all():
+        for job_id in _fitting(connection.execute(candidates.limit(count + _SPARE)).all()):
             mine = and_(jobs.c.job_id == job_id, jobs.c.status == states.ACTIVATED)
             if connection.execute(update(jobs).where(mine).values(**sent)).rowcount == 1:
                 taken.append(job_id)
@@ -86,6 +93,16 @@ def acquire(
         return []
     rows = connection.execute(select(jobs).where(jobs.c.job_id.in_(taken))).all()
     return sorted(rows, key=lambda row: (-row.priority, row.job_id))
+
+
+def _fitting(rows: Iterable[Any]) -> Iterator[int]:
+    """The first of the jobs, as long as they fit into an answer."""
+    total = 0
+    for job_id, size in rows:
+        if total and total + size > MAX_ANSWER:
+            return
+        total += size
+        yield job_id
 
 
 def files_of(connection: Connection, job_ids: Iterable[int]) -> dict[int, list[Row[Any]]]:

@@ -13,6 +13,9 @@ from panda_node.work.description import described
 from panda_node.work.job_specification import read_jobs
 
 MAX_IDS = 5500
+MAX_DESCRIBED = 50_000_000
+"""Characters of the jobs of one answer: enough for so many, unless they are very large."""
+_DESCRIBED = [column for column in jobs.c if column.name not in ("report", "log_extract")]
 
 
 @method("POST")
@@ -117,8 +120,11 @@ def get_status(call: Call, job_ids: list[int], timeout: int = 60) -> list[dict[s
 def get_description(call: Call, job_ids: list[int]) -> list[dict[str, object] | None]:
     """All that is known of each job and its files; null for one that is not known."""
     _bounded(job_ids)
+    wanted = among(jobs.c.job_id, job_ids)
     with call.database.reading("job description") as connection:
-        known = {row.job_id: row for row in connection.execute(select(jobs).where(among(jobs.c.job_id, job_ids)))}
+        if sum(connection.scalars(select(work.SIZE).where(wanted))) > MAX_DESCRIBED:
+            raise RefusalError(f"the answer would be too long: ask for fewer of these {len(job_ids)} jobs at once")
+        known = {row.job_id: row for row in connection.execute(select(*_DESCRIBED).where(wanted))}
         its_files = work.files_of(connection, known)
     return [described(known[job_id], its_files[job_id]) if job_id in known else None for job_id in job_ids]
 
