@@ -18,6 +18,7 @@ def test_the_files_of_a_task_and_of_a_job_have_limits() -> None:
         ({"pfnList": many, "nFilesPerJob": 10**9}, "100001 input files are named, 100000 at most"),
         ({"jobParameters": [dataset], "nFilesPerJob": 10**9}, "100001 input files are named"),
         ({"pfnList": many[:20_001], "nFilesPerJob": 10**9}, "a job of 20001 files is asked for, 20000 at most"),
+        ({"container_name": "x" * 60_000, "nEvents": 1000}, "together are longer"),
         ({"jobParameters": [output] * 20_001}, "a job of 20001 files"),
     ):
         with pytest.raises(RefusalError, match=problem):

@@ -21,7 +21,7 @@ MAX_JOB_FILES = 20_000
 MAX_COMMAND = 100_000
 """Characters of one job's parameters, or of a file's name before it is cut."""
 MAX_TEXT = 50_000_000
-"""Characters of all jobs' parameters together."""
+"""Characters of all jobs' parameters and specifications together."""
 DEFAULT_ATTEMPTS = 3
 MAX_ATTEMPTS = 100
 
@@ -80,7 +80,7 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
         )
     transformation = parameters.get("transPath") or default_transformation
     log = parameters.get("log")
-    jobs, size = [], 0
+    jobs, size = [], count * len(specification(parameters, ""))
     for serial in range(1, count + 1):
         mine = inputs[(serial - 1) * per_job : serial * per_job]
         fill = _Filling(task_id, serial, mine, str(parameters.get("sourceURL") or ""))
