@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.panda.provision.plugins.plugin_utils import parameters
 
 DOCUMENTATION = r"""
@@ -29,7 +30,10 @@ _value: {description: A line for each parameter that differs., type: list, eleme
 
 def parameter_differences(old: str, new: str) -> list[str]:
     """A line for each parameter that differs."""
-    return parameters.differences(parameters.read_cfg(old), parameters.read_cfg(new))
+    try:
+        return parameters.differences(parameters.read_cfg(old), parameters.read_cfg(new))
+    except parameters.ParametersError as error:
+        raise AnsibleFilterError(f"panda_server.cfg {error}") from error
 
 
 class FilterModule:

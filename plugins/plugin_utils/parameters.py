@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from configparser import ConfigParser
+from configparser import ConfigParser, ParsingError
 from typing import Any
 
 TEXTS = {
@@ -62,7 +62,15 @@ def read_cfg(text: str) -> dict[str, dict[str, Any]]:
     """The sections of a panda_server.cfg."""
     parser = ConfigParser(interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[method-assign,assignment]
-    parser.read_string(text)
+    try:
+        parser.read_string(text)
+    except ParsingError as error:
+        # Of the lines their numbers only: one of them may be the password's.
+        numbers = [number for number, _ in getattr(error, "errors", [])] or [getattr(error, "lineno", 0)]
+        lines = ", ".join(str(number) for number in numbers)
+        raise ParametersError(
+            f"is not a cfg file: line {lines} is neither a [section] nor `name = value` within one"
+        ) from None
     return {name: {key: value.replace("%%", "%") for key, value in parser[name].items()} for name in parser.sections()}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.panda.provision.plugins.filter.parameters import parameter_differences
 from ansible_collections.panda.provision.plugins.plugin_utils import parameters
 
 from .conftest import ROOT, Render
@@ -98,6 +100,22 @@ def test_what_is_no_configuration_is_refused(text: str, fault: str, tmp_path: Pa
     assert done.returncode == 1
     assert f"{file}: " in done.stderr
     assert fault in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("dbpasswd = s3cret\n", 1), ("[server]\ndbhost = db\ns3cret\n", 3), ("[server]\n= s3cret\n", 2)]
+)
+def test_a_cfg_file_that_cannot_be_read_is_refused_by_the_line_without_showing_it(
+    text: str, line: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "panda_server.cfg"
+    file.write_text(text)
+    done = tool("read", str(file))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"parameters.py: {file}: is not a cfg file: line {line} ")
+    assert "s3cret" not in done.stderr
+    with pytest.raises(AnsibleFilterError, match=f"panda_server.cfg is not a cfg file: line {line} "):
+        parameter_differences(text, "[server]\n")
 
 
 def test_differences_name_each_parameter_and_show_no_secret() -> None:
