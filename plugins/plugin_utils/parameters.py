@@ -17,12 +17,14 @@ TEXTS = {
     "dbuser": "panda_server_dbuser",
     "dbpasswd": "panda_server_dbpasswd",
     "dbname": "panda_server_dbname",
-    "logdir": "panda_server_logdir",
     "pserveralias": "panda_server_pserveralias",
     "pserverhost": "panda_server_servername",
     "adder_plugins": "panda_server_adder_plugins",
     "setupper_plugins": "panda_server_setupper_plugins",
     "token_authType": "panda_server_token_auth_type",
+}
+FOLDERS = {
+    "logdir": "panda_server_logdir",
     "auth_config": "panda_server_auth_config",
 }
 NUMBERS = {
@@ -83,6 +85,9 @@ def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if name in TEXTS:
             # Without any authentication by token it is called None, and here x509.
             variables[TEXTS[name]] = NO_TOKENS if name == "token_authType" and value in ("None", None) else str(value)
+        elif name in FOLDERS:
+            # The package's own value has a slash at the end, which a path of the role has not.
+            variables[FOLDERS[name]] = str(value).rstrip("/")
         elif name in WRITTEN:
             server[name] = value
         elif name in NUMBERS and str(value).isdigit():
@@ -113,7 +118,7 @@ def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def to_sections(variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The sections of a panda_server_config.json, its values as text, as the package and its chart write them."""
     server: dict[str, Any] = {}
-    for names in (TEXTS, NUMBERS):
+    for names in (TEXTS, FOLDERS, NUMBERS):
         server |= {name: str(variables[variable]) for name, variable in names.items() if variable in variables}
     if server.get("token_authType") == NO_TOKENS:
         server["token_authType"] = "None"  # noqa: S105  a kind of authentication

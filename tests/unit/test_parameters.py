@@ -64,6 +64,9 @@ def test_it_becomes_the_roles_variables_with_their_types(tmp_path: Path) -> None
     assert variables["panda_server_servername"] == "panda.example.org"
     assert variables["panda_server_production_dns"] == ["CN=alice", "CN=bob"]
     assert variables["panda_server_daemon_jobs"] == HELM["daemon"]["config"]
+    assert parameters.to_variables({"server": {"auth_config": "/etc/panda/auth/"}}) == {
+        "panda_server_auth_config": "/etc/panda/auth"
+    }
     assert variables["panda_server_config"]["record_sandbox_info"] == "True"
     options = yaml.safe_load((ROOT / "roles/panda_server/meta/argument_specs.yml").read_text())
     assert sorted(set(variables) - set(options["argument_specs"]["main"]["options"])) == []

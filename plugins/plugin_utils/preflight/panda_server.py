@@ -30,6 +30,14 @@ PATHS = [
     "panda_server_auth_config", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
     "panda_server_ca_certificates", "panda_server_x509_user_proxy",
 ]  # fmt: skip
+ELSEWHERE = {
+    "panda_server_auth_config": "/etc/panda/auth", "panda_server_home": "/data/atlpan",
+    "panda_server_logdir": "/var/log/panda", "panda_server_python": "/usr/bin/python3.11",
+    "panda_server_ca_certificates": "/etc/grid-security/certificates", "panda_server_x509_user_proxy": "/data/atlpan",
+    "panda_server_dbname": "/var/lib/panda",
+    **dict.fromkeys(("panda_server_hostcert", "panda_server_hostkey", "panda_server_chain"), "/etc/grid-security"),
+}  # fmt: skip
+"""Where what a path names is not in the folder of a release."""
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -121,7 +129,8 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", variables[variable]):
             found.append(f"{variable}: '{variables[variable]}' is not a host name")
     found += [
-        f"{variable}: '{variables[variable]}' is not an absolute path of letters, digits and . _ + @ -"
+        f"{variable}: '{variables[variable]}' is not an absolute path of letters, digits and . _ + @ - without a slash "
+        "at the end"
         for variable in PATHS
         if not re.fullmatch(r"(/[A-Za-z0-9._+@-]+)+", variables[variable])
     ]
@@ -143,7 +152,25 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
         for fqan in fqans
         if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+(/Role=[A-Za-z0-9._-]+)?", fqan)
     ]
-    return [*found, *line_faults(variables)]
+    return [*found, *release_faults(variables), *line_faults(variables)]
+
+
+def release_faults(variables: Mapping[str, Any]) -> list[str]:
+    """What would be gone, or another release's, as soon as the link to the release points elsewhere."""
+    prefix, releases = variables["panda_server_prefix"], variables["panda_server_releases"]
+    found = [
+        f"{variable}: {path} is in a release, and the next upgrade puts another one there: move what is there out "
+        f"of it, to {place} for example, and name that place"
+        for variable, place in ELSEWHERE.items()
+        for path in [variables[variable]]
+        if any(f"{path}/".startswith(f"{folder}/") for folder in (prefix, releases))
+    ]
+    if f"{releases}/".startswith(f"{prefix}/"):
+        found.append(
+            f"panda_server_releases: {releases} is below the link to the release (panda_server_prefix): name a folder "
+            f"beside it, {prefix}.releases for example"
+        )
+    return found
 
 
 def line_faults(variables: Mapping[str, Any]) -> list[str]:

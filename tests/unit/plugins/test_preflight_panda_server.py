@@ -292,6 +292,32 @@ def test_a_value_that_cannot_work_is_refused(node: dict[str, Any], variables: di
     assert found.startswith(fault)
 
 
+@pytest.mark.parametrize(
+    ("variable", "path", "place"),
+    [
+        ("panda_server_auth_config", "/opt/panda/etc/panda/auth", "/etc/panda/auth"),
+        ("panda_server_auth_config", "/opt/panda", "/etc/panda/auth"),
+        ("panda_server_logdir", "/opt/panda.releases/log", "/var/log/panda"),
+        ("panda_server_hostkey", "/opt/panda/hostkey.pem", "/etc/grid-security"),
+        ("panda_server_dbname", "/opt/panda/panda.db", "/var/lib/panda"),
+        ("panda_server_releases", "/opt/panda/releases", "/opt/panda.releases"),
+    ],
+)
+def test_what_an_upgrade_would_replace_is_refused_with_a_place_that_stays(
+    node: dict[str, Any], variable: str, path: str, place: str
+) -> None:
+    given = {"panda_server_certificate_source": "demo_ca", variable: path}
+    (fault,) = faults(node, **given)
+    assert fault.startswith(f"{variable}: {path} is ")
+    assert f" {place} for example" in fault
+    assert faults(node, **{**given, variable: f"/opt/panda-{variable}"}) == []
+
+
+def test_a_slash_at_the_end_of_a_path_is_named(node: dict[str, Any]) -> None:
+    (fault,) = faults(node, panda_server_auth_config="/etc/panda/auth/")
+    assert fault.endswith("without a slash at the end")
+
+
 ORGANISATION = {
     "audience": "https://panda.example",
     "client_id": "panda",
