@@ -29,8 +29,16 @@ def main(arguments: list[str]) -> None:
                 sections = parameters.read_cfg(text) if name.endswith(".cfg") else parameters.read_json(text)
                 variables = parameters.to_variables(sections)
                 sys.stdout.write(yaml.safe_dump(variables, sort_keys=False, allow_unicode=True))
-                if "panda_server_dbpasswd" in variables:
-                    sys.stderr.write("parameters: panda_server_dbpasswd is in clear text: move it to a vault\n")
+                for secret in ("panda_server_dbpasswd", "panda_server_secrets"):
+                    if secret in variables:
+                        sys.stderr.write(f"parameters: {secret} is in clear text: move it to a vault\n")
+                for section in sections.values():
+                    for key, value in section.items():
+                        if variable := parameters.secret_elsewhere(key, value):
+                            target = "panda_server_dbpasswd" if key == "dbpasswd" else "panda_server_secrets"
+                            sys.stderr.write(
+                                f"parameters: {key} is ${variable}, whose value is not here: add it to {target}\n"
+                            )
             case ["write", name]:
                 given = yaml.safe_load(Path(name).read_text(encoding="utf-8")) or {}
                 sys.stdout.write(json.dumps(parameters.to_sections(given), indent=4) + "\n")

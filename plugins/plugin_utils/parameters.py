@@ -7,6 +7,7 @@ into panda_server_overlay, which overrides them, and the rest into panda_server_
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from configparser import ConfigParser, ParsingError
 from typing import Any
@@ -42,11 +43,27 @@ WRITTEN = {
 """In the cfg file in any case, where no parameter may stand twice."""
 DAEMON = {"n_proc": "panda_server_daemon_n_proc"}
 NO_TOKENS = "x509"
+SECRET = re.compile(r"passw|passcode|passphrase|(?<!by)pass$|secret$|token$", re.IGNORECASE)
+"""Stands in the name of a parameter or variable whose value nobody but root may read."""
+REFERENCE = re.compile(r"\$\{*(\w+)\}*")
+"""A value that is taken from the environment: $NAME, ${NAME} or ${{NAME}}."""
 BOOLEANS = {"True": True, "False": False}
 
 
 class ParametersError(Exception):
     """A file that cannot be read; the text says where and why."""
+
+
+def in_clear(name: str, value: Any) -> bool:
+    """Whether a parameter is a secret that stands there itself; `none` is what the package writes for no password."""
+    text = str(value)
+    return bool(SECRET.search(name)) and text.lower() not in ("", "none") and not REFERENCE.fullmatch(text)
+
+
+def secret_elsewhere(name: str, value: Any) -> str:
+    """The variable of the environment that a secret parameter is taken from; empty where it is not taken from one."""
+    match = REFERENCE.fullmatch(str(value)) if SECRET.search(name) else None
+    return match[1] if match else ""
 
 
 def read_json(text: str) -> dict[str, dict[str, Any]]:
@@ -77,11 +94,22 @@ def read_cfg(text: str) -> dict[str, dict[str, Any]]:
 
 
 def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Inventory variables that make a node with these parameters."""
+    """Inventory variables that make a node with these parameters; a secret becomes one of panda_server_secrets."""
+    secrets: dict[str, str] = {}
+
+    def safe(section: str, name: str, value: Any) -> Any:
+        if not in_clear(name, value):
+            return value
+        variable = re.sub(r"\W", "_", f"PANDA_{section}_{name}").upper()
+        secrets[variable] = str(value)
+        return f"${variable}"
+
     variables: dict[str, Any] = {}
     further: dict[str, Any] = {}
     server: dict[str, Any] = {}
     for name, value in sections.get("server", {}).items():
+        if name == "dbpasswd" and secret_elsewhere(name, value):
+            continue  # the variable is the password itself, which is not here
         if name in TEXTS:
             # Without any authentication by token it is called None, and here x509.
             variables[TEXTS[name]] = NO_TOKENS if name == "token_authType" and value in ("None", None) else str(value)
@@ -95,7 +123,7 @@ def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         elif name in LISTS:
             variables[LISTS[name]] = [part for part in str(value).split(",") if part]
         else:
-            further[name] = value
+            further[name] = safe("server", name, value)
     if further:
         variables["panda_server_config"] = further
     daemon: dict[str, Any] = {}
@@ -107,11 +135,17 @@ def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         elif name == "config":
             variables["panda_server_daemon_jobs"] = json.loads(value) if isinstance(value, str) else value
         else:
-            daemon[name] = value
-    others = {name: dict(section) for name, section in sections.items() if name not in ("server", "daemon")}
+            daemon[name] = safe("daemon", name, value)
+    others = {
+        section: {name: safe(section, name, value) for name, value in given.items()}
+        for section, given in sections.items()
+        if section not in ("server", "daemon")
+    }
     overlay = {**({"server": server} if server else {}), **({"daemon": daemon} if daemon else {}), **others}
     if overlay:
         variables["panda_server_overlay"] = overlay
+    if secrets:
+        variables["panda_server_secrets"] = secrets
     return variables
 
 
@@ -132,7 +166,14 @@ def to_sections(variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         daemon["config"] = variables["panda_server_daemon_jobs"]
     daemon |= overlay.get("daemon", {})
     others = {name: section for name, section in overlay.items() if name not in ("server", "daemon")}
-    return {name: section for name, section in {"server": server, "daemon": daemon, **others}.items() if section}
+    references = {f"${name}": value for name, value in variables.get("panda_server_secrets", {}).items()}
+    return {
+        section: {
+            name: references.get(value, value) if isinstance(value, str) else value for name, value in given.items()
+        }
+        for section, given in {"server": server, "daemon": daemon, **others}.items()
+        if given
+    }
 
 
 def differences(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -146,7 +187,7 @@ def differences(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping
             )
             if before == after:
                 continue
-            if "pass" in name.lower() or "secret" in name.lower():
+            if re.search("pass|secret|token$", name, re.IGNORECASE):
                 before, after = (None if value is None else "(not shown)" for value in (before, after))
             place = f"[{section}] {name}"
             if after is None:

@@ -63,6 +63,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "panda_server_config": {"rate": "100%", "nothing": None, "a.b-c": "x = y", "price": "5 $ each"},
         "panda_server_overlay": {"server": {"dbtimeout": 60}, "daemon": {"n_proc": 2}},
     },
+    "further secrets": {
+        "panda_server_secrets": {"HOST": "h.example", "RATE": "7"},
+        "panda_server_config": {"transformation": "$HOST"},
+        "panda_server_overlay": {"server": {"rate_limit": "${RATE}"}},
+    },
     "grid proxies": {
         "panda_server_gridsite": True,
         "panda_server_production_fqans": ["/atlas/Role=production", "/wlcg"],
@@ -131,12 +136,11 @@ def checker(program: str, package: str) -> str:
 
 
 @variants("nothing set", "a database server", "further parameters")
-def test_templates_are_fully_rendered_and_only_one_of_them_holds_the_password(
-    role: Role, variables: dict[str, Any]
-) -> None:
+def test_templates_are_fully_rendered_and_only_one_of_them_holds_secrets(role: Role, variables: dict[str, Any]) -> None:
     holders = set()
     for template in sorted((ROOT / "roles/panda_server/templates").glob("*.j2")):
-        text = role(template.name, **{**variables, "panda_server_dbpasswd": "s3cret"})
+        secrets = {"panda_server_dbpasswd": "s3cret", "panda_server_secrets": {"MAIL": "s3cret"}}
+        text = role(template.name, **{**variables, **secrets})
         assert not re.search(r"\{\{|\{%|__panda_server|AnsibleUndefined", text), template.name
         if "s3cret" in text:
             holders.add(template.name)
@@ -199,12 +203,20 @@ def test_the_services_get_every_variable_as_it_was_given(
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("password", [PASSWORD, "$", "\\", '"', '\\"', "\\$", " ", "'", "a" * 200], ids=repr)
-def test_the_database_password_reaches_the_services_as_it_was_given(
-    role: Role, tmp_path: Path, password: str, reader: str
-) -> None:
-    text = role("panda_server_secrets.env.j2", panda_server_dbpasswd=password)
-    found = read(text, tmp_path, reader)
-    assert found["PANDA_DB_PASSWORD"] == password
+def test_secrets_reach_the_services_as_they_were_given(role: Role, tmp_path: Path, password: str, reader: str) -> None:
+    given = {"panda_server_dbpasswd": password, "panda_server_secrets": {"MAIL": password, "PIN": 7}}
+    found = read(role("panda_server_secrets.env.j2", **given), tmp_path, reader)
+    assert {"PANDA_DB_PASSWORD": password, "MAIL": password, "PIN": "7"}.items() <= found.items()
+
+
+def test_a_node_without_a_password_has_its_other_secrets(role: Role) -> None:
+    assert as_systemd(role("panda_server_secrets.env.j2", panda_server_secrets={"MAIL": "x"})) == {"MAIL": "x"}
+    assert role("{{ __panda_server_secrets }}") == {}
+
+
+def test_the_checks_learn_of_secrets_only_that_they_are_there(role: Role) -> None:
+    found = role("{{ __panda_server_check_environment }}", panda_server_secrets={"MAIL": "s3cret"})
+    assert found["MAIL"] == "present"
 
 
 def test_all_documented_settings_of_httpd_and_wsgi_are_in_the_environment(role: Role) -> None:
@@ -230,11 +242,11 @@ class Application:
         for name in ("panda_common.cfg", "panda_server.cfg"):
             (folder / name).write_text(role(f"{name}.j2", **variables))
         self.overlay.write_text(role("panda_server_config.json.j2", **variables))
-        # As the tests for the environment files above have shown.
-        secret = variables.get("panda_server_dbpasswd")
-        self.environment = as_systemd(role("panda_server_env.j2", **variables)) | (
-            {"PANDA_DB_PASSWORD": secret} if secret else {}
-        )
+        self.environment = {
+            name: value
+            for template in ("panda_server_env.j2", "panda_server_secrets.env.j2")
+            for name, value in as_systemd(role(template, **variables)).items()
+        }
 
     def check(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -250,6 +262,11 @@ class Application:
         settings, faults = config.examine([self.folder], self.overlay, self.environment)
         assert faults == []
         return settings
+
+
+def test_the_application_takes_secrets_from_the_environment_in_both_files(role: Role, tmp_path: Path) -> None:
+    settings = Application(role, tmp_path, VARIANTS["further secrets"]).settings()
+    assert (settings.transformation, settings.rate_limit) == ("h.example", 7)
 
 
 @every_variant

@@ -81,7 +81,7 @@ def test_a_node_made_of_it_has_the_same_parameters(render: Render) -> None:
     cfg.read_string(text)
     overlay = render("panda_server", "panda_server_config.json.j2", **variables)
     made = {**parameters.read_cfg(text)["server"], **json.loads(overlay)["server"]}
-    expected = {**HELM["server"], "dbpasswd": "$PANDA_DB_PASSWORD"}
+    expected = {**HELM["server"], "dbpasswd": "$PANDA_DB_PASSWORD", "emailPass": "$PANDA_SERVER_EMAILPASS"}
     assert {name: value for name, value in made.items() if name in expected} == expected
     assert json.loads(cfg["daemon"]["config"]) == HELM["daemon"]["config"]
 
@@ -93,6 +93,32 @@ def test_a_cfg_file_is_read_too_and_the_password_is_pointed_out(tmp_path: Path) 
     expected = {"panda_server_dbhost": "db", "panda_server_dbpasswd": "x", "panda_server_daemon_enabled": False}
     assert yaml.safe_load(done.stdout) == {**expected, "panda_server_daemon_jobs": {}}
     assert "move it to a vault" in done.stderr
+
+
+def test_every_other_secret_is_named_and_its_value_stands_in_one_variable(tmp_path: Path) -> None:
+    file = tmp_path / "panda_server_config.json"
+    server = {
+        "dbpasswd": "${DB}",
+        "emailPass": "x1",
+        "ei_dbpasswd": "$EI",
+        "emailSecret": "none",
+        "token_authType": "oidc",
+    }
+    file.write_text(json.dumps({"server": server, "mcp": {"api.token": "y2"}}))
+    done = tool("read", str(file))
+    assert yaml.safe_load(done.stdout) == {
+        "panda_server_token_auth_type": "oidc",
+        "panda_server_config": {
+            "emailPass": "$PANDA_SERVER_EMAILPASS", "ei_dbpasswd": "$EI", "emailSecret": "none"
+        },
+        "panda_server_overlay": {"mcp": {"api.token": "$PANDA_MCP_API_TOKEN"}},
+        "panda_server_secrets": {"PANDA_SERVER_EMAILPASS": "x1", "PANDA_MCP_API_TOKEN": "y2"},
+    }  # fmt: skip
+    assert done.stderr.splitlines() == [
+        "parameters: panda_server_secrets is in clear text: move it to a vault",
+        "parameters: dbpasswd is $DB, whose value is not here: add it to panda_server_dbpasswd",
+        "parameters: ei_dbpasswd is $EI, whose value is not here: add it to panda_server_secrets",
+    ]
 
 
 @pytest.mark.parametrize(("text", "fault"), [("{", "is not JSON"), ("[]", "one JSON object"), ('{"a": 1}', "sections")])

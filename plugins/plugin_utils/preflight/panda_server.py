@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
+from ansible_collections.panda.provision.plugins.plugin_utils import parameters, wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     certificates,
     common,
@@ -152,7 +152,7 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
         for fqan in fqans
         if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+(/Role=[A-Za-z0-9._-]+)?", fqan)
     ]
-    return [*found, *release_faults(variables), *line_faults(variables)]
+    return [*found, *release_faults(variables), *line_faults(variables), *secret_faults(variables)]
 
 
 def release_faults(variables: Mapping[str, Any]) -> list[str]:
@@ -180,12 +180,46 @@ def line_faults(variables: Mapping[str, Any]) -> list[str]:
         for variable, value in variables.items()
         if isinstance(value, str) and CONTROL.search(value)
     ]
-    for variable, form in (("panda_server_environment", VARIABLE), ("panda_server_config", PARAMETER)):
+    for variable, form in (
+        ("panda_server_environment", VARIABLE),
+        ("panda_server_secrets", VARIABLE),
+        ("panda_server_config", PARAMETER),
+    ):
         found += [
             f"{variable}: '{name}' is not a name that can stand there, or its value does not fit on one line"
             for name, value in variables[variable].items()
             if not form.fullmatch(str(name)) or CONTROL.search(str(value))
         ]
+    return found
+
+
+def secret_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Secrets that would stand in a file that everybody on the node can read, and in what --diff shows."""
+    secrets, environment = variables["panda_server_secrets"], variables["panda_server_environment"]
+    known = {*secrets, *environment, *(["PANDA_DB_PASSWORD"] if variables["panda_server_dbpasswd"] else [])}
+    found = []
+    if "PANDA_DB_PASSWORD" in secrets:
+        found.append("panda_server_secrets: PANDA_DB_PASSWORD is panda_server_dbpasswd: set that instead")
+    found += [
+        f"panda_server_environment: {name}: is a secret, and the file is readable: move it to panda_server_secrets"
+        for name, value in environment.items()
+        if parameters.in_clear(str(name), value)
+    ]
+    sections = {"panda_server_config": variables["panda_server_config"]} | {
+        f"{variable}: {section}": content
+        for variable in ("panda_server_overlay", "panda_server_jedi_config")
+        for section, content in variables[variable].items()
+        if isinstance(content, dict)
+    }
+    for place, content in sections.items():
+        for name, value in content.items():
+            if parameters.in_clear(str(name), value):
+                found.append(
+                    f"{place}: {name}: is a secret, and the file is readable: put the value into panda_server_secrets, "
+                    "as {NAME: value}, and write $NAME here"
+                )
+            elif (reference := parameters.secret_elsewhere(str(name), value)) and reference not in known:
+                found.append(f"{place}: {name}: refers to ${reference}, which panda_server_secrets does not have")
     return found
 
 

@@ -268,6 +268,12 @@ def test_puppet_is_refused_where_it_would_undo_our_work(node: dict[str, Any]) ->
         ({"panda_server_dbpasswd": "one\rtwo"}, "panda_server_dbpasswd: holds a line break"),
         ({"panda_server_environment": {"A": "1\n2"}}, "panda_server_environment: 'A' is not a name that can"),
         ({"panda_server_environment": {"A-B": "1"}}, "panda_server_environment: 'A-B' is not a name that can"),
+        ({"panda_server_secrets": {"A": "1\n2"}}, "panda_server_secrets: 'A' is not a name that can"),
+        ({"panda_server_secrets": {"A B": "1"}}, "panda_server_secrets: 'A B' is not a name that can"),
+        (
+            {"panda_server_secrets": {"PANDA_DB_PASSWORD": "1"}},
+            "panda_server_secrets: PANDA_DB_PASSWORD is panda_server_db",
+        ),
         ({"panda_server_config": {"key": "1\n[x]"}}, "panda_server_config: 'key' is not a name that can"),
         ({"panda_server_config": {"a = b": "1"}}, "panda_server_config: 'a = b' is not a name that can"),
         ({"panda_server_monitoring_clients": ["all"]}, "panda_server_monitoring_clients: 'all' is not an address"),
@@ -316,6 +322,43 @@ def test_what_an_upgrade_would_replace_is_refused_with_a_place_that_stays(
 def test_a_slash_at_the_end_of_a_path_is_named(node: dict[str, Any]) -> None:
     (fault,) = faults(node, panda_server_auth_config="/etc/panda/auth/")
     assert fault.endswith("without a slash at the end")
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("panda_server_config: emailPass", {"panda_server_config": {"emailPass": "s3cret"}}),
+        ("panda_server_config: ei_dbpasswd", {"panda_server_config": {"ei_dbpasswd": "$s3cret!"}}),
+        ("panda_server_overlay: server: X_SECRET", {"panda_server_overlay": {"server": {"X_SECRET": "s3cret"}}}),
+        ("panda_server_jedi_config: mq: passcode", {"panda_server_jedi_config": {"mq": {"passcode": 53}}}),
+        ("panda_server_environment: MAIL_TOKEN", {"panda_server_environment": {"MAIL_TOKEN": "s3cret"}}),
+    ],
+)
+def test_a_secret_that_everybody_could_read_is_refused(
+    node: dict[str, Any], place: str, content: dict[str, Any]
+) -> None:
+    (fault,) = faults(node, **content)
+    assert fault.startswith(f"{place}: is a secret, and the file is readable: ")
+    assert "panda_server_secrets" in fault
+    assert "s3cret" not in fault
+
+
+def test_a_secret_that_is_referred_to_has_to_be_there(node: dict[str, Any]) -> None:
+    given = {
+        "panda_server_config": {
+            "emailPass": "$MAIL",
+            "token_authType": "oidc",
+            "pilot_secrets": "name",
+            "x_pass": "none",
+        },
+        "panda_server_overlay": {"server": {"emailPass": "${MAIL}", "bypass": "x", "a_secret": ""}},
+        "panda_server_jedi_config": {"db": {"dbpasswd": "$PANDA_DB_PASSWORD"}},
+    }
+    assert faults(node, **POSTGRES, **given, panda_server_secrets={"MAIL": "x"}) == []
+    assert faults(node, **POSTGRES, **given) == [
+        "panda_server_config: emailPass: refers to $MAIL, which panda_server_secrets does not have",
+        "panda_server_overlay: server: emailPass: refers to $MAIL, which panda_server_secrets does not have",
+    ]
 
 
 ORGANISATION = {
