@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
-from panda_node import config, config_files
+from panda_node import config, config_files, oidc
 
 from .conftest import ROOT, Render
 
@@ -225,6 +225,35 @@ def test_all_documented_settings_of_httpd_and_wsgi_are_in_the_environment(role: 
         "SERVERNAME", "PORT", "PORT_SSL", "MIN_WORKERS", "MAX_WORKERS", "THREADS_PER_CHILD", "NUM_WSGI",
         "NUM_WSGI_THREAD", "MAX_BACKLOG", "MAX_CONNECTIONS",
     }  # fmt: skip
+
+
+# Organisations ----------------------------------------------------------------------------------------------------
+
+TEST = {"audience": "a", "client_id": "c", "oidc_config_url": "https://iam.example", "vo": "test"}
+
+
+def organisation_files(role: Role, **organisations: Any) -> dict[str, str]:
+    """The files that are written for these organisations, path to text."""
+    texts = role("{{ __panda_server_organisation_texts }}", panda_server_auth_organisations=organisations)
+    return {text["path"]: text["content"] for text in texts}
+
+
+@pytest.mark.parametrize("named", [{"cms": TEST}, {}], ids=["another is named", "none is named"])
+def test_an_organisation_that_is_no_longer_named_is_removed_and_the_sites_own_file_stays(
+    render: Render, role: Role, named: dict[str, Any]
+) -> None:
+    ours = organisation_files(role, atlas=TEST, cms=TEST)
+    theirs = {"/etc/panda/auth/lhcb_auth_config.json": json.dumps(TEST), "/etc/panda/auth/bad_auth_config.json": "{"}
+    node = {"texts": {**ours, **theirs, "/etc/other/atlas_auth_config.json": "".join(ours.values())}}
+    gone = Role(render, node)("{{ __panda_server_organisations_gone }}", panda_server_auth_organisations=named)
+    assert gone == sorted(set(ours) - set(organisation_files(role, **named)))
+
+
+def test_the_application_takes_an_organisations_file_with_the_mark(role: Role, tmp_path: Path) -> None:
+    for path, text in organisation_files(role, atlas=TEST).items():
+        (tmp_path / Path(path).name).write_text(text)
+    good, bad = oidc.read_organisations(tmp_path)
+    assert (set(good), bad) == ({"atlas"}, {})
 
 
 # Configuration of the application ---------------------------------------------------------------------------------

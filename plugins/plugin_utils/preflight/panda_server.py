@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -47,7 +48,10 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What the judgement below has to know of the node."""
     wanted: dict[str, list[Any]] = {
         "paths": [variables["panda_server_prefix"], *HTTPD, *MOD_SYSTEMD, *overriding(variables)],
-        "texts": [f"{variables['panda_server_releases']}/*/release.json"],
+        "texts": [
+            f"{variables['panda_server_releases']}/*/release.json",
+            f"{variables['panda_server_auth_config']}/*_auth_config.json",
+        ],
         "packages": [
             *(["firewalld"] if variables["panda_server_firewall_manage"] else []),
             *(["gridsite"] if variables["panda_server_gridsite"] else []),
@@ -56,7 +60,6 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         "globs": [
             f"{variables['panda_server_ca_certificates']}/*.0",
             f"{variables['panda_server_releases']}/*/configuration",
-            f"{variables['panda_server_auth_config']}/*_auth_config.json",
         ],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
         "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
@@ -109,6 +112,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *worker_faults(variables),
         *database_faults(variables, node),
         *organisation_faults(variables),
+        *served_secret_faults(variables, node),
         *certificate_faults(variables, node),
         *port_faults(variables, node),
         *place_faults(variables, node),
@@ -297,7 +301,25 @@ def organisation_faults(variables: Mapping[str, Any]) -> list[str]:
         if content.get("client_secret"):
             found.append(
                 f"{place}: client_secret would be served to everybody at /auth/: register a public client, which has "
-                "none, or put the file there yourself"
+                "none"
+            )
+    return found
+
+
+def served_secret_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Secrets in files that the site has put into the folder that httpd serves."""
+    found = []
+    for path, text in node["texts"].items():
+        if not (path.startswith(f"{variables['panda_server_auth_config']}/") and path.endswith("_auth_config.json")):
+            continue
+        try:
+            content = json.loads(text)
+        except ValueError:
+            continue  # which `panda-node config check` reports
+        if isinstance(content, dict) and content.get("client_secret"):
+            found.append(
+                f"{path} on the node: holds a client_secret, which httpd serves to everybody at /auth/: register a "
+                "public client, which has none, write null there, and have the secret revoked"
             )
     return found
 

@@ -392,6 +392,25 @@ def test_an_organisation_whose_tokens_would_not_be_safe_or_not_be_taken_is_refus
     assert "hidden" not in found
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('{"client_secret": "s3cret", "vo": "test"}', True),
+        ('{"client_secret": null, "vo": "test"}', False),
+        ('{"client_secret": "s3cr', False),
+        ("[]", False),
+    ],
+)
+def test_a_client_secret_in_a_file_that_httpd_serves_is_a_fault(node: dict[str, Any], text: str, refused: bool) -> None:
+    path = "/etc/panda/auth/test_auth_config.json"
+    assert "/etc/panda/auth/*_auth_config.json" in panda_server.look(DEFAULTS)["texts"]
+    node["texts"][path] = text
+    found = faults(node)
+    assert len(found) == refused
+    assert all(fault.startswith(f"{path} on the node: holds a client_secret") for fault in found)
+    assert "s3cret" not in " ".join(found)
+
+
 def test_organisations_without_tokens_are_refused(node: dict[str, Any]) -> None:
     organisations = {"test": ORGANISATION, "vo.example.eu:production": ORGANISATION}
     (found,) = faults(node, panda_server_auth_organisations=organisations)
