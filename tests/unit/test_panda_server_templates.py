@@ -219,6 +219,11 @@ def test_the_checks_learn_of_secrets_only_that_they_are_there(role: Role) -> Non
     assert found["MAIL"] == "present"
 
 
+def test_the_application_names_the_port_that_squid_has(role: Role) -> None:
+    assert "\npserverportcache = 25085\n" in role("panda_server.cfg.j2")
+    assert "\npserverportcache = 8085\n" in role("panda_server.cfg.j2", squid_port=8085)
+
+
 def test_all_documented_settings_of_httpd_and_wsgi_are_in_the_environment(role: Role) -> None:
     names = {name for name in as_systemd(role("panda_server_env.j2")) if name.startswith("PANDA_SERVER_CONF_")}
     assert {name.removeprefix("PANDA_SERVER_CONF_") for name in names} == {
