@@ -9,8 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from ansible.template import Templar
 
-from .conftest import Render
+from .conftest import ROOT, Render, Renderer
 
 NODES = [
     {"name": "atlas-pandaserver-00", "addresses": ["192.0.2.10", "2001:db8::10"]},
@@ -100,10 +101,22 @@ def test_no_request_that_acts_is_sent_twice(render: Render) -> None:
     assert "http-request disable-l7-retry if old_method !alive" in backend
 
 
-def test_an_answer_may_take_as_long_as_the_nodes_give_it(render: Render) -> None:
-    """A node's httpd waits 300 s for its application."""
-    found = dict(line.rsplit(" ", 1) for line in section(conf(render), "defaults") if line.startswith("timeout "))
-    assert {int(found[f"timeout {side}"].rstrip("s")) > 300 for side in ("client", "server")} == {True}
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"panda_server_dbtimeout": 60}, {"panda_server_dbtimeout": 500}, {"panda_server_mcp_enabled": True}],
+)
+def test_an_answer_may_take_longer_than_a_nodes_httpd_waits_for_it(render: Render, variables: dict[str, Any]) -> None:
+    node = {"globs": {"/etc/grid-security/certificates/*.0": []}}
+    httpd = render("panda_server", "panda_server-httpd.conf.j2", panda_preflight={"node": node}, **variables)
+    waits = max(int(seconds) for seconds in re.findall(r"timeout=(\d+) retry", httpd))
+    lines = section(conf(render, **variables), "defaults")
+    found = {side: int(re.search(rf"timeout {side} (\d+)s", "\n".join(lines))[1]) for side in ("client", "server")}
+    assert min(found.values()) > waits, (found, waits)
+
+
+def test_a_balancer_that_knows_nothing_of_the_nodes_waits_as_their_defaults_say(renderer: Renderer) -> None:
+    default = renderer.read(ROOT / "roles/load_balancer/defaults/main.yml")["load_balancer_request_timeout"]
+    assert Templar(renderer.loader, {}).template(default) == 340
 
 
 def test_the_status_page_is_for_the_host_alone_unless_monitoring_is_named(render: Render) -> None:
