@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 
@@ -17,17 +18,8 @@ def faults(place: str, pem: str, names: list[str], now: float) -> list[str]:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except ValueError as error:
         return [f"{place}: is not a certificate in PEM form: {error}"]
-    found = []
-    moment = datetime.fromtimestamp(now, UTC)
-    if certificate.not_valid_after_utc < moment:
-        found.append(
-            f"{place}: expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: put the renewed one there"
-        )
-    if certificate.not_valid_before_utc > moment:
-        found.append(
-            f"{place}: is valid only from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and the node's "
-            f"clock says {moment:%Y-%m-%d %H:%M}: check the clock"
-        )
+    fault = date_fault(certificate, now)
+    found = [f"{place}: {fault}"] if fault else []
     listed = subject_names(certificate)
     found += [
         f"{place}: is not valid for {name}, only for {', '.join(listed) or 'no name at all'}: "
@@ -36,6 +28,49 @@ def faults(place: str, pem: str, names: list[str], now: float) -> list[str]:
         if not any(matches(name, pattern) for pattern in listed)
     ]
     return found
+
+
+def date_fault(certificate: x509.Certificate, now: float) -> str:
+    """Why a certificate does not count now, with the remedy; an empty string where it does."""
+    moment = datetime.fromtimestamp(now, UTC)
+    if certificate.not_valid_after_utc < moment:
+        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: put the renewed one there"
+    if certificate.not_valid_before_utc > moment:
+        return (
+            f"is valid only from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and the node's "
+            f"clock says {moment:%Y-%m-%d %H:%M}: check the clock"
+        )
+    return ""
+
+
+def chain_faults(place: str, pem: str, certificate_pem: str, now: float) -> list[str]:
+    """What is wrong with the authorities above a certificate. Others in the file do not count."""
+    try:
+        chain = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        return [f"{place}: is not a certificate in PEM form"]
+    if not readable(certificate_pem):
+        return []
+    below = x509.load_pem_x509_certificate(certificate_pem.encode())
+    while not signed_by(below, below):
+        signers = [authority for authority in chain if signed_by(below, authority)]
+        if not signers:
+            break
+        # Of an authority that was renewed both may be there, and clients take the one that counts.
+        below = min(signers, key=lambda authority: bool(date_fault(authority, now)))
+        if fault := date_fault(below, now):
+            return [f"{place}: holds {below.subject.rfc4514_string()}, which {fault}"]
+        chain.remove(below)
+    return []
+
+
+def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether an authority signed a certificate."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def readable(pem: str) -> bool:

@@ -348,8 +348,9 @@ def node_certificate_faults(variables: Mapping[str, Any], node: Mapping[str, Any
         found += certificates.faults(f"{certificate} on the node", texts[certificate], names, node["time"])
         if certificates.readable(texts[certificate]) and key not in missing and node["key_pairs"].get(certificate):
             found.append(f"{key} on the node: does not fit {certificate}: {node['key_pairs'][certificate]}")
-    if chain in texts and not certificates.readable(texts[chain]):
-        found.append(f"{chain} on the node: is not a certificate in PEM form")
+    if chain in texts:
+        served = texts.get(certificate, "")
+        found += certificates.chain_faults(f"{chain} on the node", texts[chain], served, node["time"])
     return found
 
 
@@ -377,8 +378,8 @@ def provided_certificate_faults(variables: Mapping[str, Any], now: float) -> lis
                 found.append(f"{place['hostkey']}: belongs to another certificate than {place['hostcert']}")
         except (ValueError, TypeError):
             found.append(f"{place['hostkey']}: is not a key in PEM form without passphrase")
-    if "chain" in texts and not certificates.readable(texts["chain"]):
-        found.append(f"{place['chain']}: is not a certificate in PEM form")
+    if "chain" in texts:
+        found += certificates.chain_faults(place["chain"], texts["chain"], texts.get("hostcert", ""), now)
     return found
 
 

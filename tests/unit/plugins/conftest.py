@@ -88,10 +88,15 @@ MakePair = Callable[..., Pair]
 
 @pytest.fixture(scope="session")
 def make_pair() -> MakePair:
-    """Return `make_pair(*names, valid_from=, valid_to=)`, days from today; without names it lists none."""
+    """Return `make_pair(*names, valid_from=, valid_to=, signer=, own=)`, days from today; without names it lists none.
 
-    def make(*names: str, valid_from: int = -1, valid_to: int = 30) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
+    Without a signer a certificate signs itself; without a key of its own it gets a new one.
+    """
+
+    def make(
+        *names: str, valid_from: int = -1, valid_to: int = 30, signer: Pair | None = None, own: Pair | None = None
+    ) -> Pair:
+        key = own.private if own else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pandaserver.cern.ch")])
         now = datetime.now(UTC)
         builder = (
@@ -102,7 +107,7 @@ def make_pair() -> MakePair:
         if names:
             listed = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(listed, critical=False)
-        pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+        pem = builder.sign(signer.private if signer else key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
         return Pair(pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(), key)
 
     return make

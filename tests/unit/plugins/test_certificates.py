@@ -12,7 +12,7 @@ from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import certificates
 from cryptography import x509
 
-from .conftest import MakePair
+from .conftest import MakePair, Pair
 
 SERVICE = "pandaserver.cern.ch"
 
@@ -76,6 +76,45 @@ def test_a_key_belongs_to_its_own_certificate_only(make_pair: MakePair) -> None:
     assert not certificates.key_matches(one.certificate, other.key)
     with pytest.raises(TypeError):
         certificates.key_matches(one.certificate, one.protected_key())
+
+
+def chain_faults(certificate: Pair, *chain: Pair) -> list[str]:
+    text = "".join(pair.certificate for pair in chain)
+    return certificates.chain_faults("chain.pem", text, certificate.certificate, time.time())
+
+
+def test_a_current_chain_has_no_fault(make_pair: MakePair) -> None:
+    root = make_pair()
+    middle = make_pair(signer=root)
+    assert chain_faults(make_pair(SERVICE, signer=middle), root, middle) == []
+
+
+@pytest.mark.parametrize(("valid_from", "valid_to", "what"), [(-30, -2, "expired on"), (2, 30, "is valid only from")])
+def test_an_authority_in_the_chain_that_does_not_count_now_is_refused(
+    make_pair: MakePair, valid_from: int, valid_to: int, what: str
+) -> None:
+    root = make_pair(valid_from=valid_from, valid_to=valid_to)
+    middle = make_pair(signer=root)
+    (fault,) = chain_faults(make_pair(SERVICE, signer=middle), middle, root)
+    assert fault.startswith(f"chain.pem: holds CN=pandaserver.cern.ch, which {what} ")
+
+
+def test_an_expired_authority_beside_its_renewed_certificate_or_beside_the_chain_is_no_fault(
+    make_pair: MakePair,
+) -> None:
+    root = make_pair()
+    old, new = make_pair(own=root, valid_from=-30, valid_to=-2), make_pair(own=root)
+    stranger = make_pair(valid_from=-30, valid_to=-2)
+    assert chain_faults(make_pair(SERVICE, signer=root), stranger, old, new) == []
+
+
+def test_a_chain_that_is_none_is_refused_and_one_of_another_authority_is_left_to_the_report(
+    make_pair: MakePair,
+) -> None:
+    assert certificates.chain_faults("chain.pem", "none", make_pair(SERVICE).certificate, time.time()) == [
+        "chain.pem: is not a certificate in PEM form"
+    ]
+    assert chain_faults(make_pair(SERVICE), make_pair()) == []
 
 
 NAMES = [SERVICE, "atlas-pandaserver-09", "172.30.25.9"]

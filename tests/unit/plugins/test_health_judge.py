@@ -271,6 +271,15 @@ def test_a_chain_of_another_authority(pair: Pair, make_pair: MakePair) -> None:
     assert named(judged(found)) == [("cert", CHAIN)]
 
 
+def test_a_chain_that_has_expired_though_the_certificate_has_not(make_pair: MakePair) -> None:
+    authority = make_pair(valid_from=-30, valid_to=-2)
+    found = sound("node-00", make_pair("pandaserver.cern.ch", valid_to=90, signer=authority))
+    found["seen"]["texts"][CHAIN] = authority.certificate
+    (fault,) = judged(found).faults
+    assert (fault.column, fault.thing) == ("cert", CHAIN)
+    assert fault.what.startswith("holds CN=pandaserver.cern.ch, which expired on ")
+
+
 def test_children_stop_with_their_parent_which_is_named_alone(pair: Pair) -> None:
     found = sound("node-00", pair)
     for name, like in found["seen"]["units"].items():

@@ -135,6 +135,20 @@ def test_the_nodes_clock_decides_whether_a_certificate_has_expired(node: dict[st
     assert "expired on" in fault
 
 
+def test_the_dates_of_the_chain_count_too(node: dict[str, Any], make_pair: MakePair, tmp_path: Path) -> None:
+    authority = make_pair(valid_from=-30, valid_to=-2)
+    pair = make_pair(SERVICE, signer=authority)
+    node["texts"] |= {CERTIFICATE: pair.certificate, CHAIN: authority.certificate}
+    (fault,) = faults(node)
+    assert f"{CHAIN} on the node: holds CN=pandaserver.cern.ch, which expired on " in fault
+    texts = {"hostcert": pair.certificate, "hostkey": pair.key, "chain": authority.certificate}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    sources = {f"panda_server_{name}_src": str(tmp_path / name) for name in texts}
+    (fault,) = faults(node, panda_server_certificate_source="provided", **sources)
+    assert f"{tmp_path}/chain (panda_server_chain_src): holds CN=pandaserver.cern.ch, which expired on " in fault
+
+
 def test_provided_files_are_judged_on_the_control_machine(
     node: dict[str, Any], make_pair: MakePair, tmp_path: Path
 ) -> None:

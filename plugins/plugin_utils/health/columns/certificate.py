@@ -11,7 +11,6 @@ from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.ser
 from ansible_collections.panda.provision.plugins.plugin_utils.health.model import Fault, Limits, site
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import certificates
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 CERTIFICATES_TAG = "panda_server_certificates"
 
@@ -37,7 +36,7 @@ def certificate(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limi
     if seen["key_fault"]:
         what = f"does not fit {path}: {seen['key_fault']}"
         faults.append(Fault("cert", wanted["panda_server_hostkey"], what, renew))
-    faults += chain_faults(chain, seen["texts"].get(chain), loaded, renew)
+    faults += chain_faults(chain, seen["texts"].get(chain), pem, seen["begun"], renew)
     port = wanted["panda_server_port_ssl"]
     if seen["served"]["pem"]:
         served = x509.load_pem_x509_certificate(seen["served"]["pem"].encode())
@@ -54,27 +53,18 @@ def certificate(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limi
     return f"{days} d", [replace(fault, explains=files) for fault in faults]
 
 
-def chain_faults(path: str, pem: str | None, certificate: x509.Certificate, renew: str) -> list[Fault]:
-    """The chain holds the authority that signed the certificate."""
+def chain_faults(path: str, pem: str | None, certificate_pem: str, now: float, renew: str) -> list[Fault]:
+    """The chain holds the authority that signed the certificate, and those above it count."""
     if pem is None:
         return [Fault("cert", path, "is missing", renew)]
-    try:
-        chain = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
-        return [Fault("cert", path, "is not a certificate in PEM form", renew)]
-    if any(signed_by(certificate, authority) for authority in chain):
+    if found := certificates.chain_faults(path, pem, certificate_pem, now):
+        return [Fault("cert", path, fault.removeprefix(f"{path}: ").partition(" UTC")[0], renew) for fault in found]
+    certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
+    chain = x509.load_pem_x509_certificates(pem.encode())
+    if any(certificates.signed_by(certificate, authority) for authority in chain):
         return []
     what = f"does not hold the authority that signed the host certificate ({certificate.issuer.rfc4514_string()})"
     return [Fault("cert", path, what, renew)]
-
-
-def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Whether an authority signed a certificate."""
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def certificate_summary(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
