@@ -34,6 +34,12 @@ options:
     suboptions:
       port: {description: TCP port., type: int, required: true}
       path: {description: File in PEM form; its first certificate counts., type: path, required: true}
+      chain: {description: File with the authorities above it., type: path}
+      unit:
+        description: >-
+          Unit that has to have been started or reloaded after I(path) and I(chain) were last changed. A client cannot
+          see all of a chain, so what was read is told by the time.
+        type: str
   timeout:
     description: Seconds until the verdict is final.
     type: int
@@ -59,6 +65,7 @@ seconds:
 """
 
 import http.client
+import os
 import re
 import shutil
 import ssl
@@ -67,6 +74,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.panda.provision.plugins.module_utils.asking import fetch, served_certificate
+from ansible_collections.panda.provision.plugins.module_utils.node import unit_properties
 
 PAUSE_SECONDS = 0.3
 JOURNAL_LINES = "15"
@@ -98,8 +106,8 @@ def url_fault(wanted: dict[str, Any]) -> str:
     return ""
 
 
-def certificate_fault(wanted: dict[str, Any]) -> str:
-    """Whether a port serves another certificate than the file holds."""
+def certificate_fault(module: AnsibleModule, wanted: dict[str, Any]) -> str:
+    """Whether a port serves another certificate, or another chain, than the files hold."""
     try:
         with open(wanted["path"]) as file:
             blocks = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", file.read(), re.DOTALL)
@@ -111,6 +119,23 @@ def certificate_fault(wanted: dict[str, Any]) -> str:
         return f"port {wanted['port']} does not serve TLS: {error}"
     if not blocks or ssl.PEM_cert_to_DER_cert(blocks[0]) != ssl.PEM_cert_to_DER_cert(served):
         return f"port {wanted['port']} serves another certificate than {wanted['path']} holds: reload the service"
+    if not wanted["unit"]:
+        return ""
+    return unread_fault(module, wanted["unit"], [path for path in (wanted["path"], wanted["chain"]) if path])
+
+
+def unread_fault(module: AnsibleModule, unit: str, paths: list[str]) -> str:
+    """Which file has changed since a unit was started or reloaded; an empty string where none has."""
+    told = unit_properties(module, [unit], ("LoadState", "StateChangeTimestampMonotonic"))
+    since = time.monotonic() - int(told.get(unit, {}).get("StateChangeTimestampMonotonic") or 0) / 1e6
+    for path in paths:
+        try:
+            # Of the inode, for a copy may keep the time of its text; and of the link that was led to another file.
+            changed = max(os.stat(path).st_ctime, os.lstat(path).st_ctime)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        if time.time() - changed < since:
+            return f"{path} was changed after {unit} has read it: reload the service"
     return ""
 
 
@@ -129,7 +154,12 @@ def main() -> None:
         "status": {"type": "int", "default": 200},
         "body": {"type": "str", "default": ""},
     }
-    certificate_options = {"port": {"type": "int", "required": True}, "path": {"type": "path", "required": True}}
+    certificate_options = {
+        "port": {"type": "int", "required": True},
+        "path": {"type": "path", "required": True},
+        "chain": {"type": "path"},
+        "unit": {"type": "str"},
+    }
     module = AnsibleModule(
         argument_spec={
             "units": {"type": "list", "elements": "str", "default": []},
@@ -143,7 +173,7 @@ def main() -> None:
     while True:
         units = unit_faults(module, module.params["units"])
         answers = [url_fault(wanted) for wanted in module.params["urls"]]
-        answers += [certificate_fault(wanted) for wanted in module.params["certificates"]]
+        answers += [certificate_fault(module, wanted) for wanted in module.params["certificates"]]
         faults = [*units.values(), *filter(None, answers)]
         seconds = round(time.monotonic() - start, 1)
         if not faults:

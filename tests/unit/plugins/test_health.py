@@ -165,3 +165,34 @@ def test_a_systemd_that_does_not_answer_is_told_in_words(run_module: RunModule, 
     (tmp_path / "systemctl").write_text("#!/bin/sh\necho 'System has not been booted with systemd' >&2; exit 1\n")
     result = run_module("health", {"units": ["panda.service"], "timeout": 0}, environment=environment)
     assert result["faults"] == ["systemctl does not answer: System has not been booted with systemd"]
+
+
+@pytest.mark.parametrize("changed", ["served.pem", "chain.pem", "link.pem", ""])
+def test_a_file_that_was_changed_after_the_service_read_it_is_told(
+    run_module: RunModule, https: int, tmp_path: Path, changed: str
+) -> None:
+    """The certificate is the one served; of its chain a client sees too little to compare."""
+    (tmp_path / "chain.pem").write_text("an authority")
+    link = tmp_path / "link.pem"
+    link.symlink_to("chain.pem")
+    time.sleep(0.05)
+    read = int(time.monotonic() * 1e6)
+    time.sleep(0.05)
+    if changed == "link.pem":
+        link.unlink()
+        link.symlink_to("chain.pem")
+    elif changed:
+        # The time of the content stays, as when a copy keeps it.
+        (tmp_path / changed).chmod(0o600)
+    environment = systemctl(tmp_path, f"LoadState=loaded\nStateChangeTimestampMonotonic={read}")
+    wanted = {
+        "port": https,
+        "path": f"{tmp_path}/served.pem",
+        "chain": str(link),
+        "unit": "panda_httpd.service",
+    }
+    result = run_module("health", {"certificates": [wanted], "timeout": 0}, environment=environment)
+    told = str(link) if changed == "chain.pem" else f"{tmp_path}/{changed}"
+    assert result.get("faults", []) == (
+        [f"{told} was changed after panda_httpd.service has read it: reload the service"] if changed else []
+    )
