@@ -33,6 +33,7 @@ class ActionModule(ActionBase):
         faults += wrong.values()
         surroundings = self._surroundings(task_vars)
         packages = {family: self._packages(arguments["roles"], family) for family in FAMILIES}
+        packages["SELinux"] = self._packages(arguments["roles"], kind="selinux_packages")
         look: dict[str, list[Any]] = {"packages": sorted({name for names in packages.values() for name in names})}
         besides: list[str] = []
         checks: list[tuple[Any, dict[str, Any]]] = []
@@ -52,8 +53,7 @@ class ActionModule(ActionBase):
             faults += check.faults(variables, seen["node"])
         if faults:
             return {**result, "failed": True, "faults": faults, "msg": report(task_vars["inventory_hostname"], faults)}
-        needed = packages[seen["ansible_facts"]["os_family"]] + besides
-        return {**result, **seen, "missing_packages": sorted(set(needed) - set(seen["node"]["packages"]))}
+        return {**result, **seen, "missing_packages": missing(packages, besides, seen)}
 
     def _options(self, role: str) -> dict[str, Any]:
         """What the role's argument specification says of its variables."""
@@ -62,13 +62,13 @@ class ActionModule(ActionBase):
         options: dict[str, Any] = specification["argument_specs"]["main"]["options"]
         return options
 
-    def _packages(self, roles: list[str], family: str) -> list[str]:
-        """The packages that the roles install on a family of operating systems: __<role>_packages in their vars."""
+    def _packages(self, roles: list[str], family: str = "", kind: str = "packages") -> list[str]:
+        """The packages that the roles install on a family of operating systems: __<role>_<kind> in their vars."""
         found: list[str] = []
         for role in roles:
             for file in (ROLES / role / "vars" / "main.yml", ROLES / role / "vars" / f"{family.lower()}.yml"):
                 variables = self._loader.load_from_file(str(file)) if file.is_file() else {}
-                found += variables.get(f"__{role}_packages", [])
+                found += variables.get(f"__{role}_{kind}", [])
         return found
 
     def _surroundings(self, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +125,15 @@ def unknown(role: str, options: dict[str, Any], task_vars: dict[str, Any]) -> li
         for name in sorted(task_vars)
         if name.startswith(f"{role}_") and name not in options
     ]
+
+
+def missing(packages: dict[str, list[str]], besides: list[str], seen: dict[str, Any]) -> list[str]:
+    """The packages that a node needs and lacks. `packages` are those of each family, and those under SELinux."""
+    facts = seen["ansible_facts"]
+    needed = packages[facts["os_family"]] + besides
+    if facts["selinux"]["status"] == "enabled":
+        needed = needed + packages["SELinux"]
+    return sorted(set(needed) - set(seen["node"]["packages"]))
 
 
 def report(host: str, faults: list[str]) -> str:

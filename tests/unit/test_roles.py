@@ -12,6 +12,8 @@ import pytest
 import role_docs
 import yaml
 
+from .conftest import Render
+
 ROLES = role_docs.find_roles(role_docs.ROLES)
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
@@ -60,3 +62,10 @@ def test_every_default_is_explained_where_it_stands(role: Path) -> None:
     blocks = (role / "defaults" / "main.yml").read_text().removeprefix("---").split("\n\n")
     unexplained = [block for block in blocks if block.strip() and not block.lstrip("\n").startswith("#")]
     assert unexplained == []
+
+
+@pytest.mark.parametrize("name", ["panda_server", "squid", "load_balancer"])
+def test_a_role_by_itself_installs_what_selinux_needs_where_it_is_enabled(render: Render, name: str) -> None:
+    expression = f"{{{{ __{name}_all_packages }}}}"
+    assert "policycoreutils-python-utils" in render(name, expression)
+    assert "policycoreutils-python-utils" not in render(name, expression, os_family="Debian")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.panda.provision.plugins.action.preflight import missing
 from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import panda_server
 
@@ -632,6 +633,14 @@ def test_a_wrong_variable_is_reported_once_and_the_rest_is_judged_without_it(tmp
     assert report.has("panda_server_dbpasswd: holds a line break")
     assert [fault for fault in report.faults if "systemd does not run here" not in fault][5:] == []
     assert "cret" not in report.text
+
+
+@pytest.mark.parametrize(("status", "also"), [("enabled", ["policycoreutils-python-utils"]), ("disabled", [])])
+def test_under_selinux_what_its_modules_need_is_installed_with_the_rest(status: str, also: list[str]) -> None:
+    packages = {"RedHat": ["httpd", "squid"], "Debian": ["apache2"], "SELinux": ["policycoreutils-python-utils"]}
+    facts = {"os_family": "RedHat", "selinux": {"status": status}}
+    seen = {"ansible_facts": facts, "node": {"packages": ["httpd"]}}
+    assert missing(packages, ["firewalld"], seen) == ["firewalld", *also, "squid"]
 
 
 PACKAGE: dict[str, Any] = {
