@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 CHECKS = "ansible_collections.panda.provision.plugins.plugin_utils.preflight"
 FAMILIES = ("RedHat", "Debian")
@@ -53,6 +54,9 @@ class ActionModule(ActionBase):
             faults += check.faults(variables, seen["node"])
         if faults:
             return {**result, "failed": True, "faults": faults, "msg": report(task_vars["inventory_hostname"], faults)}
+        for check, variables in checks:
+            for warning in getattr(check, "warnings", lambda *_: [])(variables, seen["node"]):
+                Display().warning(f"{task_vars['inventory_hostname']}: {warning}")
         return {**result, **seen, "missing_packages": missing(packages, besides, seen)}
 
     def _options(self, role: str) -> dict[str, Any]:

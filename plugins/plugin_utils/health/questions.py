@@ -12,6 +12,7 @@ ROLES = ("panda_server", "squid", "logrotate")
 STATE_FILE = "/etc/panda/node_state"
 DRAIN_RECORD = "/etc/panda/drain.json"
 ENVIRONMENT_FILE = "/etc/sysconfig/panda_server_env"
+HTTPD_CONF = "/etc/panda/panda_server-httpd.conf"
 SECRETS_FILE = "/etc/panda/panda_server_secrets.env"
 SQUID_CONF = "/etc/squid/squid.conf"
 SQUID_POLICY = "/etc/firewalld/policies/panda-squid.xml"
@@ -19,6 +20,7 @@ CACHE = "/var/cache/pandaserver"
 VARIABLES = (
     "panda_server_prefix", "panda_server_releases", "panda_server_logdir", "panda_server_user", "panda_server_port",
     "panda_server_port_ssl", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
+    "panda_server_ca_certificates", "panda_server_token_auth_type",
     "panda_server_servername", "panda_server_cache_only", "panda_server_jedi_enabled", "panda_server_mcp_enabled",
     "panda_server_firewall_manage", "squid_port", "squid_icp_port", "squid_peer_group", "squid_offboarded_group",
     "squid_site", "squid_paths", "squid_cache_disk", "squid_cache_directory",
@@ -80,7 +82,7 @@ def look(wanted: Mapping[str, Any]) -> dict[str, Any]:
         "application": ["panda_httpd.service", "panda_wsgi.service"],
         "ports": [int(port) for port in wanted["ports"]],
         "urls": list(urls(wanted).values()),
-        "texts": [STATE_FILE, certificate, wanted["panda_server_chain"]],
+        "texts": [STATE_FILE, HTTPD_CONF, certificate, wanted["panda_server_chain"]],
         "records": [DRAIN_RECORD, record_of_releases(wanted)],
         "links": [prefix],
         "folders": wanted["folders"],

@@ -121,6 +121,20 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def warnings(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """What a node may be without, as one for a trial, and whoever set it up has to know."""
+    folder = variables["panda_server_ca_certificates"]
+    known = node["globs"][f"{folder}/*.0"] or variables["panda_server_certificate_source"] == "demo_ca"
+    tokens = variables["panda_server_token_auth_type"] != "x509"  # noqa: S105  a kind of authentication
+    if known or tokens or variables["panda_server_cache_only"]:
+        return []
+    return [
+        f"nobody can authenticate: {folder} (panda_server_ca_certificates) holds no authority of client certificates "
+        "(*.0), and panda_server_token_auth_type is x509. Install the authorities there and run this again, or set it "
+        "to oidc"
+    ]
+
+
 def name_faults(variables: Mapping[str, Any]) -> list[str]:
     """Values that end up in configuration files, where a blank or a quote would mean something else."""
     found = []

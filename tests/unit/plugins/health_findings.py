@@ -24,6 +24,8 @@ VALUES: dict[str, Any] = {
     "panda_server_hostcert": CERTIFICATE,
     "panda_server_hostkey": "/etc/grid-security/hostkey.pem",
     "panda_server_chain": CHAIN,
+    "panda_server_ca_certificates": "/etc/grid-security/certificates",
+    "panda_server_token_auth_type": "x509",
     "panda_server_servername": "pandaserver.cern.ch",
     "panda_server_firewall_manage": True,
     "panda_server_cache_only": False,

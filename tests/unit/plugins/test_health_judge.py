@@ -280,6 +280,18 @@ def test_a_chain_that_has_expired_though_the_certificate_has_not(make_pair: Make
     assert fault.what.startswith("holds CN=pandaserver.cern.ch, which expired on ")
 
 
+@pytest.mark.parametrize(
+    ("changes", "faulty"),
+    [({}, True), ({"panda_server_token_auth_type": "oidc"}, False), ({"panda_server_cache_only": True}, False)],
+)
+def test_a_node_on_which_nobody_can_authenticate(pair: Pair, changes: dict[str, Any], faulty: bool) -> None:
+    found = sound("node-00", pair)
+    found["expected"].update(changes)
+    found["seen"]["texts"][questions.HTTPD_CONF] = "    SSLVerifyClient none\n"
+    node = judged(found)
+    assert named(node) == ([("cert", "/etc/grid-security/certificates")] if faulty else [])
+
+
 def test_children_stop_with_their_parent_which_is_named_alone(pair: Pair) -> None:
     found = sound("node-00", pair)
     for name, like in found["seen"]["units"].items():

@@ -150,6 +150,21 @@ def test_the_dates_of_the_chain_count_too(node: dict[str, Any], make_pair: MakeP
     assert f"{tmp_path}/chain (panda_server_chain_src): holds CN=pandaserver.cern.ch, which expired on " in fault
 
 
+def test_a_node_on_which_nobody_can_authenticate_is_set_up_with_a_warning(node: dict[str, Any]) -> None:
+    def said(**given: Any) -> list[str]:
+        return panda_server.warnings({**DEFAULTS, **given}, node)
+
+    assert faults(node) == []
+    (warning,) = said()
+    assert warning.startswith(
+        "nobody can authenticate: /etc/grid-security/certificates (panda_server_ca_certificates) "
+    )
+    assert said(panda_server_token_auth_type="oidc") == []
+    assert said(panda_server_certificate_source="demo_ca") == said(panda_server_cache_only=True) == []
+    node["globs"]["/etc/grid-security/certificates/*.0"] = ["/etc/grid-security/certificates/a.0"]
+    assert said() == []
+
+
 def test_provided_files_are_judged_on_the_control_machine(
     node: dict[str, Any], make_pair: MakePair, tmp_path: Path
 ) -> None:

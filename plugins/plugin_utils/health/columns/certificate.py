@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.panda.provision.plugins.plugin_utils.health.columns.services import active
 from ansible_collections.panda.provision.plugins.plugin_utils.health.model import Fault, Limits, site
+from ansible_collections.panda.provision.plugins.plugin_utils.health.questions import HTTPD_CONF
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import certificates
 from cryptography import x509
 
@@ -50,7 +51,23 @@ def certificate(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limi
         what = f"does not serve TLS: {seen['served']['error']}"
         faults.append(Fault("cert", f"port {port}", what, f"on {name}: journalctl -u panda_httpd -n 50"))
     files = (path, chain, wanted["panda_server_hostkey"], CERTIFICATES_TAG)
-    return f"{days} d", [replace(fault, explains=files) for fault in faults]
+    return f"{days} d", [*(replace(fault, explains=files) for fault in faults), *identity_faults(wanted, seen)]
+
+
+def identity_faults(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Fault]:
+    """Somebody can authenticate: httpd asks for client certificates, or tokens are read."""
+    tokens = wanted["panda_server_token_auth_type"] != "x509"  # noqa: S105  a kind of authentication
+    asked = "SSLVerifyClient none" not in seen["texts"].get(HTTPD_CONF, "")
+    if asked or tokens or wanted["panda_server_cache_only"]:
+        return []
+    what = "holds no authority that httpd was told of, and tokens are off: nobody can authenticate"
+    return [
+        Fault(
+            "cert", wanted["panda_server_ca_certificates"], what,
+            f"install the authorities there, then: {site(wanted['name'])}; or set panda_server_token_auth_type to oidc",
+            (HTTPD_CONF,),
+        )
+    ]  # fmt: skip
 
 
 def chain_faults(path: str, pem: str | None, certificate_pem: str, now: float, renew: str) -> list[Fault]:
