@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 
 from panda_node.db.tables import among, files, jobs, tasks, workers
 from panda_node.work import states
@@ -268,7 +269,11 @@ def count_worker(connection: Connection, harvester: str, worker: int, count: int
     """Notes what is heard of a worker: a batch job in which pilots run."""
     mine = and_(workers.c.harvester_id == harvester, workers.c.worker_id == worker)
     seen = {**values, "modified": now()}
-    changed = connection.execute(update(workers).where(mine).values(jobs=workers.c.jobs + count, **seen))
-    if changed.rowcount == 0:
+    change = update(workers).where(mine).values(jobs=workers.c.jobs + count, **seen)
+    if connection.execute(change).rowcount == 0:
         row = {"harvester_id": harvester, "worker_id": worker, "status": "running", "jobs": count, "first_seen": now()}
-        connection.execute(insert(workers).values(**{**row, **seen}))
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(workers).values(**{**row, **seen}))
+        except IntegrityError:  # another pilot of the worker was first
+            connection.execute(change)
