@@ -426,11 +426,13 @@ class Issuer:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.requests: list[str] = []
         self.away = False
+        self.delay = 0.0
         issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.requests.append(self.path)
+                time.sleep(issuer.delay)
                 documents = {"/.well-known/openid-configuration": issuer.discovery, "/jwks": issuer.jwks}
                 self.send_response(503 if issuer.away or self.path not in documents else 200)
                 self.end_headers()

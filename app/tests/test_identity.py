@@ -1,6 +1,7 @@
 """Who a client is taken for: certificates, proxies, tokens, and what forgeries get."""
 
 import base64
+import contextlib
 import hmac
 import json
 import time
@@ -214,14 +215,40 @@ def test_keys_are_fetched_once_and_outlive_their_issuer(client: testing.TestClie
 def test_an_issuer_that_is_away_is_named_and_comes_back(
     oidc_node: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(oidc, "KEYS_PAUSE", 0.0)
     client = testing.TestClient(web.create_application(config.load(oidc_node.environment)))
     issuer.away = True
     answer = client.simulate_get(ASK, headers=bearer(issuer.token()))
     issuer.away = False
     assert answer.status_code == 403
     assert "The issuer's keys cannot be fetched; try again later" in answer.text
-    monkeypatch.setattr(oidc, "KEYS_PAUSE", 0.0)
     assert client.simulate_get(ASK, headers=bearer(issuer.token())).json["success"]
+
+
+def test_an_issuer_that_hangs_delays_one_call_and_no_more(
+    oidc_node: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "FETCH_TIMEOUT", 0.5)
+    monkeypatch.setattr(oidc, "KEYS_PATIENCE", 0.2)
+    monkeypatch.setattr(oidc, "KEYS_LIFETIME", 0.0)
+
+    def delay(tokens: oidc.Tokens, *kids: str) -> float:
+        start = time.monotonic()
+        for kid in kids:
+            with contextlib.suppress(oidc.TokenRefusedError):
+                assert tokens.identify(issuer.token(kid), "wlcg").name == "Alice Smith"
+        return time.monotonic() - start
+
+    empty, full = (oidc.Tokens(oidc_node.directory / "auth") for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(oidc, "KEYS_PAUSE", 0.0)
+        delay(full, "key-1")
+    monkeypatch.setattr(issuer, "delay", 0.7)
+    for tokens in (empty, full):
+        assert 0.15 < delay(tokens, "key-1") < 0.4
+        assert delay(tokens, "key-1", "made-up", "another") < 0.1
+    time.sleep(0.6)  # the fetch has failed meanwhile
+    assert delay(empty, "key-1", "made-up", "another") < 0.1
 
 
 def test_one_bad_auth_file_is_named_and_harms_nobody_else(oidc_node: Any, issuer: Any) -> None:

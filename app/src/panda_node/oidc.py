@@ -3,7 +3,6 @@
 import json
 import re
 import ssl
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import jwt
 
 from panda_node.identity import Identity
+from panda_node.timed import SharedCall
 
 AUTH_SUFFIX = "_auth_config.json"
 REQUIRED = ("audience", "client_id", "client_secret", "oidc_config_url", "vo")
@@ -20,6 +20,8 @@ KEYS_LIFETIME = 600.0
 """Seconds after which an issuer's keys are fetched anew."""
 KEYS_PAUSE = 30.0
 """An unknown key makes us ask the issuer again, but not more often than this: anyone can make up key ids."""
+KEYS_PATIENCE = 2.0
+"""Seconds that a call waits for keys, once in KEYS_PAUSE; those that come later serve later calls."""
 FETCH_TIMEOUT = 5.0
 LEEWAY = 30
 """Seconds by which clocks may differ."""
@@ -158,10 +160,10 @@ class _Issuer:
 
     def __init__(self, configuration_url: str) -> None:
         self._url = configuration_url
-        self._lock = threading.Lock()
         self._name = ""
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = self._tried = float("-inf")
+        self._fetched = float("-inf")
+        self._fetching = SharedCall(self._fetch, KEYS_PAUSE, KEYS_PATIENCE)
 
     def claims(self, token: str) -> dict[str, Any]:
         """What a token says, once its signature, issuer and times are good."""
@@ -177,27 +179,23 @@ class _Issuer:
             raise TokenRefusedError("Invalid token") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
-        with self._lock:
-            now = time.monotonic()
-            old = now - self._fetched > KEYS_LIFETIME
-            if (old or kid not in self._keys) and now - self._tried > KEYS_PAUSE:
-                self._tried = now
-                try:
-                    self._fetch()
-                    self._fetched = now
-                except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-                    if kid not in self._keys:
-                        self._tried = now - KEYS_PAUSE + 1  # try again soon, but not with every request
-                        raise TokenRefusedError("The issuer's keys cannot be fetched; try again later") from error
-            if kid not in self._keys:
-                raise TokenRefusedError("Signed with an unknown key")
-            return self._keys[kid]
+        if kid not in self._keys or time.monotonic() - self._fetched > KEYS_LIFETIME:
+            try:
+                self._fetching()
+            except Exception as error:  # whatever an issuer may do
+                if kid not in self._keys:
+                    raise TokenRefusedError("The issuer's keys cannot be fetched; try again later") from error
+        key = self._keys.get(kid)
+        if key is None:
+            raise TokenRefusedError("Signed with an unknown key")
+        return key
 
     def _fetch(self) -> None:
         document = _get_json(self._url)
         keys = jwt.PyJWKSet.from_dict(_get_json(document["jwks_uri"])).keys
         self._name = document["issuer"]
         self._keys = {key.key_id or "": key for key in keys}
+        self._fetched = time.monotonic()
 
 
 def _get_json(url: str) -> Any:
