@@ -11,6 +11,7 @@ from panda_node.work import jobs as work
 from panda_node.work import states
 from panda_node.work.description import described
 from panda_node.work.job_specification import read_jobs
+from panda_node.work.tasks import DEFAULT_PRIORITY
 
 MAX_IDS = 5500
 MAX_DESCRIBED = 50_000_000
@@ -45,16 +46,22 @@ _jobs = jobs  # the argument of `submit` has the same name
 
 def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
     attempts = max(1, min(work.whole_number(job, "maxAttempt", 1), 100))
+    label = str(job.get("prodSourceLabel", "user"))
+    priority = work.whole_number(job, "currentPriority", work.whole_number(job, "assignedPriority", DEFAULT_PRIORITY))
+    if not call.production or label in ("user", "panda"):
+        job["prodUserID"] = call.client.dn
+    if not call.production:
+        priority = min(priority, DEFAULT_PRIORITY)
     return {
         "name": work.cut(job.get("jobName"), 256),
         "owner": call.client.key,
         "user_name": call.client.name,
-        "label": work.cut(job.get("prodSourceLabel", "user"), 20),
+        "label": work.cut(label, 20),
         "site": work.cut(job["computingSite"], 100),
         "status": states.ACTIVATED,
         "attempt": 1,
         "max_attempts": attempts,
-        "priority": work.whole_number(job, "currentPriority", work.whole_number(job, "assignedPriority", 1000)),
+        "priority": priority,
         "resource_type": work.cut(job.get("resource_type"), 16),
         "cores": max(1, work.whole_number(job, "coreCount", 1)),
         "memory": max(0, work.whole_number(job, "minRamCount")),

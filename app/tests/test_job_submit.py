@@ -1,0 +1,34 @@
+"""Jobs without a task: what their submitter may say of them."""
+
+import json
+from typing import Any
+
+from panda_node.work.job_specification import JOB_ATTRIBUTES
+
+ALICE = "/DC=test/CN=alice"
+FORGED = {"prodUserID": "/DC=test/CN=bob", "currentPriority": 2147483647, "assignedPriority": 2147483647}
+
+
+def submit(api: Any, who: str, **attributes: object) -> int:
+    job = {"computingSite": "TEST_SITE", "prodSourceLabel": "user", **attributes}
+    answer = api.post("job/submit", who, jobs=json.dumps([[*(job.get(name) for name in JOB_ATTRIBUTES), []]]))
+    return int(answer["data"][0][0])
+
+
+def test_a_user_cannot_submit_as_another_nor_ahead_of_everybody(sqlite_api: Any) -> None:
+    job_id = submit(sqlite_api, "alice", **FORGED)
+    modest = submit(sqlite_api, "alice", currentPriority=10)
+    (described,) = sqlite_api.get("job/get_description", f"job_ids={job_id}")["data"]
+    assert (described["prodUserID"], described["prodUserName"]) == (ALICE, "alice")
+    assert described["currentPriority"] == 1000
+    taken, last = sqlite_api.acquire(n_jobs=2)
+    assert (taken["PandaID"], taken["prodUserID"], taken["currentPriority"]) == (job_id, ALICE, 1000)
+    assert (last["PandaID"], last["currentPriority"]) == (modest, 10), "one may step back"
+
+
+def test_production_may_submit_for_others_but_a_users_job_is_its_submitters(sqlite_api: Any) -> None:
+    submit(sqlite_api, "pilot", **FORGED, prodSourceLabel="managed")
+    submit(sqlite_api, "pilot", prodUserID="/DC=test/CN=bob")
+    first, second = sqlite_api.acquire(n_jobs=2)
+    assert (first["prodUserID"], first["currentPriority"]) == ("/DC=test/CN=bob", 2147483647)
+    assert second["prodUserID"] == "/DC=test/CN=pilot"
