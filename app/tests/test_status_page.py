@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from falcon import testing
 from panda_node.db.tables import jobs
 from panda_node.web import create_application, status_page
 from panda_node.work import overview, states
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 
 def test_the_page_shows_the_node_and_its_jobs(api: Any) -> None:
@@ -36,6 +37,21 @@ def test_the_page_shows_the_node_and_its_jobs(api: Any) -> None:
     assert "<title>3 activated, 2 h ago</title>" in answer.text
     assert "http://" not in answer.text.replace("http-equiv", "")
     assert "<script" not in answer.text
+
+
+def test_a_job_that_changed_this_very_second_hides_none_that_changed_before(
+    sqlite_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_api.submit(nEvents=5)
+    sqlite_api.daemon("split_tasks")
+    with sqlite_api.database.writing("test") as connection:
+        first = jobs.c.job_id == select(func.min(jobs.c.job_id)).scalar_subquery()
+        connection.execute(update(jobs).values(modified=1_000_000_000 - 60))
+        connection.execute(update(jobs).where(first).values(modified=1_000_000_000))
+    monkeypatch.setattr("panda_node.work.overview.time", SimpleNamespace(time=lambda: 1_000_000_000.5))
+    counts = overview.Overview(sqlite_api.database)()
+    assert counts is not None
+    assert counts.hours[-1] == {"activated": 5}
 
 
 def test_reasons_are_shown_and_escaped(sqlite_api: Any) -> None:

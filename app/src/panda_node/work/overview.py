@@ -55,5 +55,6 @@ class Overview:
             now = {row[0]: row[1] for row in connection.execute(active.group_by(jobs.c.status))}
             recent = select(hour, jobs.c.status, func.count()).where(jobs.c.modified >= start)
             for place, status, count in connection.execute(recent.group_by(hour, jobs.c.status)):
-                hours[min(HOURS - 1, int(place))][status] = count
+                bucket = hours[min(HOURS - 1, int(place))]  # this second may be the first of another hour
+                bucket[status] = bucket.get(status, 0) + count
         return Counts(now, tuple(hours))
