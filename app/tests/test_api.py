@@ -165,6 +165,13 @@ def test_nothing_of_a_body_is_read_before_its_sender_is_known(client: testing.Te
         assert "SSL secure connection is required" in answer.text.replace("+", " ")
 
 
+def test_a_query_with_too_many_fields_is_refused(client: testing.TestClient, certificate_headers: Any) -> None:
+    for path in ("/server/panda/getJob", "/api/v1/pilot/get_job_status"):
+        query = "&".join(f"x{number}=1" for number in range(10_001))
+        answer = client.simulate_get(path, query_string=query, headers=certificate_headers())
+        assert (answer.status_code, "Max number of fields exceeded" in answer.text.replace("+", " ")) == (200, True)
+
+
 def test_who_sent_a_request(client: testing.TestClient, certificate_headers: Any, node: Any) -> None:
     headers = {**certificate_headers(), "Authorization": "Basic secret"}
     answer = client.simulate_get("/api/v1/system/get_attributes", headers=headers)

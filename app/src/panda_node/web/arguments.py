@@ -37,12 +37,13 @@ class Upload:
 def read(request: Request, method: Method) -> dict[str, Any]:
     """The arguments for the method, or RefusalError in the public package's words."""
     if request.method in ("GET", "HEAD"):
-        given: dict[str, Any] = _query(request.query_string)
+        given: dict[str, Any] = query(request.query_string)
         return bind(method, given, cast_text=True)
     return bind(method, _body(request), cast_text=False)
 
 
-def _query(text: str) -> dict[str, list[str]]:
+def query(text: str) -> dict[str, list[str]]:
+    """A query's fields as they were sent, each with all its values."""
     try:
         return parse_qs(text, keep_blank_values=True, max_num_fields=10_000)
     except ValueError as error:

@@ -6,7 +6,7 @@ Each method says the same as one of /api/v1, in other words: form fields in came
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import falcon
 from falcon import Request, Response
@@ -94,7 +94,7 @@ class OldMethod:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         method = METHODS[self._legacy.name]
-        fields = parse_qs(request.query_string, keep_blank_values=False, max_num_fields=1000)
+        fields = arguments.query(request.query_string)
         if request.method == "POST":
             fields |= arguments.form(request)
         given: dict[str, list[str]] = {}
