@@ -4,6 +4,7 @@ import io
 import types
 import typing
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs
@@ -18,6 +19,7 @@ from panda_node.web.methods import Method, RefusalError
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a JSON or form body, as it comes and as it is after gunzip. Uploads have limits of their own."""
 MAX_UPLOAD = 768 * 1024 * 1024
+BROKEN_OFF = "the body breaks off"
 _FORM = "application/x-www-form-urlencoded"
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -32,6 +34,15 @@ class Upload:
 
     name: str
     stream: Any
+    rest: Iterator[Any]
+    """The parts that follow."""
+
+    def read(self, size: int) -> bytes:
+        """So much of the file; an error instead of its end if the body breaks off."""
+        chunk: bytes = self.stream.read(size)
+        if not chunk:
+            next(self.rest, None)  # which looks for the boundary
+        return chunk
 
 
 def read(request: Request, method: Method) -> dict[str, Any]:
@@ -86,6 +97,8 @@ def _bytes(request: Request) -> bytes:
     body: bytes = stream.read(MAX_BODY + 1) if length is None else stream.read(length)
     if len(body) > MAX_BODY:
         raise falcon.HTTPContentTooLarge(description=f"the body is larger than {MAX_BODY} bytes")
+    if len(body) < (length or 0):
+        raise falcon.HTTPBadRequest(description=BROKEN_OFF)
     encoding = (request.get_header("Content-Encoding") or "").strip().lower()
     # The stock client compresses and does not say so.
     if encoding == "gzip" or (not encoding and body.startswith(_GZIP_MAGIC)):
@@ -128,9 +141,10 @@ def _multipart(request: Request) -> dict[str, Any]:
     handler = falcon.media.MultipartFormHandler(MultipartParseOptions())
     stream = cast(io.BufferedIOBase, request.stream if ended else request.bounded_stream)
     fields: dict[str, Any] = {}
-    for part in handler.deserialize(stream, request.content_type, length):
+    parts = iter(handler.deserialize(stream, request.content_type, length))
+    for part in parts:
         if part.filename:
-            fields[part.name or ""] = Upload(part.filename, part.stream)
+            fields[part.name or ""] = Upload(part.filename, part.stream, parts)
             break
         fields[part.name or ""] = part.get_text()
     return fields

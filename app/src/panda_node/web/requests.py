@@ -8,9 +8,11 @@ from typing import Any
 
 import falcon
 from falcon import Request, Response
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
 from panda_node import log_files, metrics
 from panda_node.errors import DatabaseUnreachableError
+from panda_node.web.arguments import BROKEN_OFF
 from panda_node.web.methods import json_value
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
@@ -54,6 +56,9 @@ def add_error_handlers(application: "falcon.App[Request, Response]") -> None:
     application.add_error_handler(Exception, _unexpected)
     application.add_error_handler(DatabaseUnreachableError, _database_unreachable)
     application.add_error_handler(falcon.HTTPError, _http_error)
+    # gunicorn's, of a body that comes in chunks.
+    application.add_error_handler(NoMoreData, _broken_off)
+    application.add_error_handler(ParseException, _broken_off)
     application.add_sink(_not_found, prefix="/")
 
 
@@ -80,6 +85,11 @@ def _http_error(_request: Request, response: Response, error: falcon.HTTPError, 
     response.status = error.status
     response.set_headers(error.headers or {})
     envelope(response, False, error.description or error.title or str(error.status))
+
+
+def _broken_off(_request: Request, response: Response, _error: Exception, _: dict[str, Any]) -> None:
+    response.status = falcon.HTTP_400
+    envelope(response, False, BROKEN_OFF)
 
 
 def _not_found(req: Request, resp: Response, **kwargs: Any) -> None:

@@ -7,7 +7,6 @@ import struct
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -68,7 +67,7 @@ def upload_cache_file(call: Call, file: Upload) -> None:
     # Hidden until it is complete, and then put in place in one step that fails if somebody else was first.
     partial = directory / f".{uuid.uuid4().hex}.part"
     try:
-        size, checksum = _write(partial, file.stream, limit)
+        size, checksum = _write(partial, file, limit)
         try:
             os.link(partial, target)
         except FileExistsError:
@@ -110,11 +109,11 @@ def _check_quota(connection: Connection, call: Call) -> None:
         )
 
 
-def _write(file: Path, stream: Any, limit: int) -> tuple[int, int]:
-    """Writes the stream to the file; returns its size, and the checksum that a gzip file ends with."""
+def _write(file: Path, upload: Upload, limit: int) -> tuple[int, int]:
+    """Writes an upload to the file; returns its size, and the checksum that a gzip file ends with."""
     size, end = 0, b""
     with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "wb") as output:
-        while chunk := stream.read(_CHUNK):
+        while chunk := upload.read(_CHUNK):
             size += len(chunk)
             if size > limit:
                 raise RefusalError(f"ERROR: upload failure. Exceeded size limit {size}>{limit}.")
