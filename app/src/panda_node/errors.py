@@ -31,6 +31,10 @@ class DatabaseUnreachableError(PandaNodeError):
     exit_code = 4
 
 
+class DatabaseReadOnlyError(DatabaseUnreachableError):
+    """The database answers and takes no writes: a standby, or an operator's hand."""
+
+
 class DatabaseRefusalError(PandaNodeError):
     """The database answered, and refused what was asked."""
 

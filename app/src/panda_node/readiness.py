@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panda_node import log_files, node_state
-from panda_node.errors import DatabaseUnreachableError, SchemaMismatchError
+from panda_node.errors import DatabaseReadOnlyError, DatabaseUnreachableError, SchemaMismatchError
 from panda_node.timed import SharedCall
 
 TIME_LIMIT = 2.0
@@ -58,6 +58,8 @@ class ReadinessCheck:
             reason = f"database does not answer within {TIME_LIMIT:g} s"
         except SchemaMismatchError as error:
             reason = f"DB schema check: {error}"
+        except DatabaseReadOnlyError:
+            reason = "database is read-only"
         except DatabaseUnreachableError as error:
             reason, detail = "database unreachable", str(error)
         except Exception as error:

@@ -23,6 +23,8 @@ class Driver(Protocol):
 
     dialect: str
     """SQLAlchemy's name of it."""
+    read_only: str
+    """A statement that says "on" or 1 while the database takes no writes; empty if there is none."""
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
         """Opens a connection or raises the driver's own error."""
@@ -34,7 +36,8 @@ class Driver(Protocol):
         """The statement failed because a table does not exist."""
 
     def busy(self, error: BaseException | None) -> bool:
-        """The statement stood in another's way, or took too long; the same may succeed later."""
+        """The statement stood in another's way, took too long, or the database takes no writes at present; the same may
+        succeed later."""
 
 
 def connect(database: DatabaseSettings, timeout: int = CONNECT_TIMEOUT, create: bool = False) -> "DBAPIConnection":
@@ -60,6 +63,7 @@ class Postgres:
     """PostgreSQL by psycopg2."""
 
     dialect = "postgresql+psycopg2"
+    read_only = "SHOW transaction_read_only"
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
         import psycopg2.extensions
@@ -95,8 +99,8 @@ class Postgres:
         return getattr(error, "pgcode", None) == "42P01"
 
     def busy(self, error: BaseException | None) -> bool:
-        # Serialization failure, deadlock, lock not available, statement timeout.
-        return getattr(error, "pgcode", None) in ("40001", "40P01", "55P03", "57014")
+        # Serialization failure, deadlock, lock not available, statement timeout, read-only.
+        return getattr(error, "pgcode", None) in ("40001", "40P01", "55P03", "57014", "25006")
 
 
 def _postgres_connection(patience: float) -> Any:
@@ -124,6 +128,7 @@ class MySQL:
     """MySQL and MariaDB by PyMySQL."""
 
     dialect = "mysql+pymysql"
+    read_only = "SELECT @@global.read_only"
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
         import pymysql
@@ -150,13 +155,14 @@ class MySQL:
         return error is not None and bool(error.args) and error.args[0] == 1146
 
     def busy(self, error: BaseException | None) -> bool:
-        return error is not None and bool(error.args) and error.args[0] in (1205, 1213, 3572)
+        return error is not None and bool(error.args) and error.args[0] in (1205, 1213, 1290, 1792, 3572)
 
 
 class Oracle:
     """Oracle by python-oracledb in thin mode."""
 
     dialect = "oracle+oracledb"
+    read_only = ""
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
         import oracledb
@@ -177,13 +183,14 @@ class Oracle:
         return "ORA-00942" in str(error)
 
     def busy(self, error: BaseException | None) -> bool:
-        return any(code in str(error) for code in ("ORA-00060", "ORA-00054", "ORA-08177", "DPY-4024"))
+        return any(code in str(error) for code in ("ORA-00060", "ORA-00054", "ORA-08177", "ORA-16000", "DPY-4024"))
 
 
 class SQLite:
     """SQLite, for demonstrations and small nodes: one file, one writer at a time, readers beside it."""
 
     dialect = "sqlite+pysqlite"
+    read_only = ""
 
     def connect(self, database: DatabaseSettings, timeout: int, create: bool) -> "DBAPIConnection":
         file = Path(database.name)

@@ -8,6 +8,7 @@ from panda_node import log_files
 from panda_node.config import Settings
 from panda_node.db import version
 from panda_node.db.pool import Database
+from panda_node.errors import DatabaseReadOnlyError
 from panda_node.readiness import ReadinessCheck
 from panda_node.web import api, legacy, node, requests
 from panda_node.work.overview import Overview
@@ -30,6 +31,9 @@ def create_application(settings: Settings) -> "falcon.App[falcon.Request, falcon
 def _schema(database: Database) -> None:
     """Over the pool, so that a pool without a connection to spare shows too."""
     with database.reading("schema version") as connection:
+        read_only = database.driver.read_only
+        if read_only and connection.scalar(text(read_only)) in ("on", 1):
+            raise DatabaseReadOnlyError(f"{database.settings}: takes no writes")
         try:
             row = connection.execute(text(version.BUNDLED.select)).one_or_none()
         except DBAPIError as error:

@@ -11,7 +11,7 @@ from falcon import Request, Response
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
 from panda_node import log_files, metrics
-from panda_node.errors import DatabaseUnreachableError
+from panda_node.errors import ConfigurationError, DatabaseUnreachableError
 from panda_node.web.arguments import BROKEN_OFF
 from panda_node.web.methods import json_value
 
@@ -55,6 +55,8 @@ def add_error_handlers(application: "falcon.App[Request, Response]") -> None:
     """Makes every failure an answer in the API's envelope, with nothing of the inside in it."""
     application.add_error_handler(Exception, _unexpected)
     application.add_error_handler(DatabaseUnreachableError, _database_unreachable)
+    # Once we run: the database has gone, or lets us in no more.
+    application.add_error_handler(ConfigurationError, _database_unreachable)
     application.add_error_handler(falcon.HTTPError, _http_error)
     # gunicorn's, of a body that comes in chunks.
     application.add_error_handler(NoMoreData, _broken_off)
