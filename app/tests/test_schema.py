@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from panda_node.db import drivers, migrate, version
@@ -74,6 +75,34 @@ def test_a_changed_version_row_is_found_and_mended(any_node: Any) -> None:
     assert any_node.run("schema", "check").returncode == 3
     assert any_node.run("schema", "upgrade").stdout == "schema: upgraded 1.0.9 -> 1.2.0\n"
     assert any_node.run("schema", "check").stdout == OK
+
+
+@pytest.mark.parametrize("at", ["pandadb_version", "daemon_lock", "ix_tasks_name", "files"])
+def test_an_upgrade_that_was_interrupted_is_completed_by_the_next(
+    mariadb_node: Any, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """MariaDB, as Oracle, commits each statement that makes something at once."""
+
+    def ending_at(function: Any) -> Any:
+        def ended(name: str, *arguments: Any, **options: Any) -> Any:
+            made = function(name, *arguments, **options)
+            if name == at:
+                raise EOFError
+            return made
+
+        return ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_table", ending_at(op.create_table))
+        patch.setattr(op, "create_index", ending_at(op.create_index))
+        with pytest.raises(EOFError):
+            mariadb_node.install_schema()
+    mariadb_node.install_schema()
+    database = mariadb_node.settings().database
+    assert version.check(database) == REQUIRED
+    with Database(database).reading("compare") as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    assert [change for change in differences if "alembic_version" not in str(change)] == []
 
 
 @pytest.mark.parametrize("dialect", [sqlite, postgresql, mysql, oracle])

@@ -1,7 +1,7 @@
 """Locks of periodic jobs that run on one node at a time."""
 
 import sqlalchemy as sa
-from alembic import op
+from panda_node.db.migrations.missing import create_table
 
 revision = "0002"
 down_revision = "0001"
@@ -10,7 +10,7 @@ version = (1, 1, 0)
 
 def upgrade() -> None:
     """Creates daemon_lock."""
-    op.create_table(
+    create_table(
         "daemon_lock",
         sa.Column("job", sa.String(100), primary_key=True),
         sa.Column("owner", sa.String(200)),

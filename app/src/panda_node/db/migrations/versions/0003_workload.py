@@ -4,7 +4,7 @@ Adds tables only, so a release that does not know them keeps working beside one 
 """
 
 import sqlalchemy as sa
-from alembic import op
+from panda_node.db.migrations.missing import create_index, create_table
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0003"
@@ -25,7 +25,7 @@ def _counted(name: str) -> "sa.Column[int]":
 
 def upgrade() -> None:
     """Creates the tables and their indexes."""
-    op.create_table(
+    create_table(
         "tasks",
         _number("task_id"),
         sa.Column("name", sa.String(512), nullable=False),
@@ -42,10 +42,10 @@ def upgrade() -> None:
         _counted("created"),
         _counted("modified"),
     )
-    op.create_index("ix_tasks_status", "tasks", ["status", "modified"])
-    op.create_index("ix_tasks_owner", "tasks", ["user_name", "modified"])
-    op.create_index("ix_tasks_name", "tasks", ["name"], mysql_length=200)
-    op.create_table(
+    create_index("ix_tasks_status", "tasks", ["status", "modified"])
+    create_index("ix_tasks_owner", "tasks", ["user_name", "modified"])
+    create_index("ix_tasks_name", "tasks", ["name"], mysql_length=200)
+    create_table(
         "jobs",
         _number("job_id"),
         sa.Column("task_id", _NUMBER, sa.ForeignKey("tasks.task_id")),
@@ -85,10 +85,10 @@ def upgrade() -> None:
         sa.Column("started", sa.BigInteger),
         sa.Column("ended", sa.BigInteger),
     )
-    op.create_index("ix_jobs_waiting", "jobs", ["site", "status", sa.text("priority DESC"), "job_id"])
-    op.create_index("ix_jobs_status", "jobs", ["status", "modified"])
-    op.create_index("ix_jobs_task", "jobs", ["task_id", "serial"])
-    op.create_table(
+    create_index("ix_jobs_waiting", "jobs", ["site", "status", sa.text("priority DESC"), "job_id"])
+    create_index("ix_jobs_status", "jobs", ["status", "modified"])
+    create_index("ix_jobs_task", "jobs", ["task_id", "serial"])
+    create_table(
         "files",
         _number("file_id"),
         sa.Column("job_id", _NUMBER, sa.ForeignKey("jobs.job_id"), nullable=False),
@@ -101,8 +101,8 @@ def upgrade() -> None:
         sa.Column("checksum", sa.String(64)),
         sa.Column("status", sa.String(16), nullable=False),
     )
-    op.create_index("ix_files_job", "files", ["job_id"])
-    op.create_table(
+    create_index("ix_files_job", "files", ["job_id"])
+    create_table(
         "workers",
         sa.Column("harvester_id", sa.String(100), primary_key=True),
         sa.Column("worker_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -113,8 +113,8 @@ def upgrade() -> None:
         _counted("first_seen"),
         _counted("modified"),
     )
-    op.create_index("ix_workers_modified", "workers", ["modified"])
-    op.create_table(
+    create_index("ix_workers_modified", "workers", ["modified"])
+    create_table(
         "cache_files",
         sa.Column("name", sa.String(255), primary_key=True),
         sa.Column("host", sa.String(255), nullable=False),
@@ -123,8 +123,8 @@ def upgrade() -> None:
         _counted("checksum"),
         _counted("modified"),
     )
-    op.create_index("ix_cache_files_content", "cache_files", ["checksum", "size"])
-    op.create_table(
+    create_index("ix_cache_files_content", "cache_files", ["checksum", "size"])
+    create_table(
         "banned_users",
         sa.Column("user_name", sa.String(256), primary_key=True),
         sa.Column("reason", sa.String(500)),
