@@ -6,7 +6,9 @@ That defaults, argument_specs and README agree is for `tools/role_docs.py check`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import role_docs
@@ -69,3 +71,25 @@ def test_a_role_by_itself_installs_what_selinux_needs_where_it_is_enabled(render
     expression = f"{{{{ __{name}_all_packages }}}}"
     assert "policycoreutils-python-utils" in render(name, expression)
     assert "policycoreutils-python-utils" not in render(name, expression, os_family="Debian")
+
+
+def mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in what a YAML file holds: its plays, blocks and tasks."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from mappings(item)
+
+
+def test_what_the_control_machine_does_for_a_node_needs_no_root_there() -> None:
+    """With -b it would ask for one: become is meant for the nodes."""
+    roots = (role_docs.ROLES, role_docs.ROLES.parent / "playbooks")
+    files = {path: yaml.safe_load(path.read_text()) for root in roots for path in root.rglob("*.yml")}
+    local = [
+        (str(path.relative_to(role_docs.ROLES.parent)), task["name"], task.get("become"))
+        for path, tasks in files.items()
+        for task in mappings(tasks)
+        if task.get("delegate_to") == "localhost"
+    ]
+    assert local
+    assert [task for task in local if task[2] is not False] == []
