@@ -13,7 +13,8 @@ from ansible.utils.display import Display
 
 CHECKS = "ansible_collections.panda.provision.plugins.plugin_utils.preflight"
 FAMILIES = ("RedHat", "Debian")
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = ROOT / "roles"
 
 
 class ActionModule(ActionBase):
@@ -32,6 +33,7 @@ class ActionModule(ActionBase):
         faults = [fault for role, options in specifications.items() for fault in unknown(role, options, task_vars)]
         values, wrong = self._values(specifications, task_vars)
         faults += wrong.values()
+        faults += unread(ROOT, [*task_vars["ansible_inventory_sources"], task_vars["playbook_dir"]])
         surroundings = self._surroundings(task_vars)
         packages = {family: self._packages(arguments["roles"], family) for family in FAMILIES}
         packages["SELinux"] = self._packages(arguments["roles"], kind="selinux_packages")
@@ -138,6 +140,17 @@ def missing(packages: dict[str, list[str]], besides: list[str], seen: dict[str, 
     if facts["selinux"]["status"] == "enabled":
         needed = needed + packages["SELinux"]
     return sorted(set(needed) - set(seen["node"]["packages"]))
+
+
+def unread(root: Path, places: list[str]) -> list[str]:
+    """Folders of variables at the repository's root that nothing reads: no inventory and no playbook is beside them."""
+    if root in [Path(place) if Path(place).is_dir() else Path(place).parent for place in places]:
+        return []
+    return [
+        f"{root / name}: nothing reads it, Ansible looks beside the inventory; move it to inventories/production/{name}"
+        for name in ("group_vars", "host_vars")
+        if (root / name).is_dir()
+    ]
 
 
 def report(host: str, faults: list[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.panda.provision.plugins.action.preflight import missing
+from ansible_collections.panda.provision.plugins.action import preflight
 from ansible_collections.panda.provision.plugins.plugin_utils import wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import panda_server
 
@@ -548,6 +548,19 @@ def test_the_module_sees_the_node_as_it_is(
     assert node["records"] == {here["r.json"]: None, here["none"]: None}
 
 
+def test_variables_that_lie_where_nothing_reads_them_are_named_with_the_place_for_them(tmp_path: Path) -> None:
+    elsewhere = [str(tmp_path / "inventory"), str(tmp_path / "playbooks")]
+    for folder in elsewhere:
+        Path(folder).mkdir()
+    assert preflight.unread(tmp_path, elsewhere) == []
+    (tmp_path / "host_vars").mkdir()
+    (fault,) = preflight.unread(tmp_path, elsewhere)
+    assert fault.startswith(f"{tmp_path}/host_vars: nothing reads it")
+    assert fault.endswith("move it to inventories/production/host_vars")
+    for beside in (tmp_path / "hosts.yml", tmp_path):
+        assert preflight.unread(tmp_path, [*elsewhere, str(beside)]) == []
+
+
 # The whole, as a person meets it ---------------------------------------------------------------------------------
 
 
@@ -655,7 +668,7 @@ def test_under_selinux_what_its_modules_need_is_installed_with_the_rest(status: 
     packages = {"RedHat": ["httpd", "squid"], "Debian": ["apache2"], "SELinux": ["policycoreutils-python-utils"]}
     facts = {"os_family": "RedHat", "selinux": {"status": status}}
     seen = {"ansible_facts": facts, "node": {"packages": ["httpd"]}}
-    assert missing(packages, ["firewalld"], seen) == ["firewalld", *also, "squid"]
+    assert preflight.missing(packages, ["firewalld"], seen) == ["firewalld", *also, "squid"]
 
 
 PACKAGE: dict[str, Any] = {
