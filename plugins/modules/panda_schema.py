@@ -12,10 +12,13 @@ description:
   - Two faults of these files are mended in what is run, not in the checkout. C(pg_PANDA_SCHEDULER_JOBS.sql) refers to
     a table C(worker_node_queue) that only a patch creates, so it is created before. pg_partman 4 wants C(native) where
     C(pg_PARTITION.sql) says C(range).
+  - A patch and the version that it leads to are one transaction, so that one that fails leaves nothing behind and can
+    be repeated. A patch that has something that no transaction can hold, or ends transactions of its own, is run
+    statement by statement.
   - Nothing is ever dropped. A database that holds anything is not created over.
 options:
   folder:
-    description: Folder of the SQL files on this host, readable by I(account).
+    description: Folder of the SQL files on this host.
     type: path
     required: true
   state:
@@ -45,7 +48,7 @@ author: panda-provision
 EXAMPLES = r"""
 - name: Create the PanDA database
   panda.provision.panda_schema:
-    folder: /var/lib/panda_schema
+    folder: /srv/panda-database/schema/postgres/sqls
     state: created
     password: "{{ panda_server_dbpasswd }}"
 """
@@ -63,11 +66,20 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 DATABASE = "panda_db"  # statements are made of it and of numbers only, hence their noqa
+RUNBOOK = "docs/runbooks/database.md"
 COMPONENTS = ("PANDA", "PANDAMETA", "PANDAARCH", "PANDABIGMON", "DEFT", "PARTITION")
 PARTS = ("", "_TABLE", "_VIEW", "_TYPE", "_SEQUENCE", "_FUNCTION", "_TRIGGER", "_SCHEDULER_JOBS", "_PROCEDURE")
 SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
 PARTITION = "pg_PARTITION.sql"
 PATCH = re.compile(r"(\d+\.\d+\.\d+)\.patch\.sql")
+# What a patch says that cannot be run in a transaction around all of it; the bodies of routines are not run with it.
+COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+BODY = re.compile(r"\bAS\s+(\$\w*\$).*?\1", re.DOTALL | re.IGNORECASE)
+APART = re.compile(
+    r"^\s*\\c|\b(BEGIN\s*(;|WORK|TRANSACTION)|START\s+TRANSACTION|COMMIT|ROLLBACK|CALL|CONCURRENTLY|VACUUM"
+    r"|ALTER\s+SYSTEM|(CREATE|DROP)\s+DATABASE)",
+    re.MULTILINE | re.IGNORECASE,
+)
 WORKER_NODE_QUEUE = """
 CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
     site varchar(128) NOT NULL,
@@ -98,16 +110,17 @@ class Schema:
         self.folder = Path(module.params["folder"])
         self.applied: list[str] = []
 
-    def psql(self, database: str, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+    def psql(self, database: str, *arguments: str, stdin: str | None = None, left: str = "") -> str:
+        """What psql prints. `left` says what it leaves behind where it fails."""
         command = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--port={self.module.params['port']}",
                    f"--dbname={database}", *arguments]  # fmt: skip
         if os.geteuid() == 0:
             command = ["runuser", "--user", self.module.params["account"], "--", *command]
         code, out, err = self.module.run_command(command, data=stdin, cwd="/")
-        if code != 0 and check:
+        if code != 0:
             last = f" Run before it: {', '.join(self.applied)}." if self.applied else ""
             self.module.fail_json(
-                msg=f"psql ended with {code}: {err.strip() or out.strip()}.{last} Nothing was dropped.",
+                msg=f"psql ended with {code}: {err.strip() or out.strip()}.{last} {left or 'Nothing was dropped.'}",
                 applied=self.applied,
             )
         return str(out).strip()
@@ -199,15 +212,27 @@ class Schema:
             )
         for version in self.patches(before, wanted):
             if not self.module.check_mode:
-                self.run_file(f"patches/{version}.patch.sql")
-                if (self.folder / f"patches/{version}.cron.patch.sql").is_file():
-                    self.run_file(f"patches/{version}.cron.patch.sql", database="postgres")
-                major, minor, patch = version.split(".")
-                self.ask(
-                    DATABASE,
-                    f"UPDATE doma_panda.pandadb_version SET major = {major}, minor = {minor}, patch = {patch}",  # noqa: S608
-                )
+                self.apply(version)
         return wanted if before != wanted else before
+
+    def apply(self, version: str) -> None:
+        """Apply a patch and record its version, then its cron patch, which is of another database."""
+        name, cron = f"patches/{version}.patch.sql", f"patches/{version}.cron.patch.sql"
+        text = (self.folder / name).read_text(encoding="utf-8")
+        whole = not APART.search(BODY.sub("", COMMENT.sub("", text)))
+        left = f"Nothing of {name} is left: mend what it says, and repeat."
+        if not whole:
+            left = f"{name} cannot be one transaction, and what stands before the error is done: see {RUNBOOK}."
+        major, minor, patch = version.split(".")
+        record = f"UPDATE doma_panda.pandadb_version SET major = {major}, minor = {minor}, patch = {patch}"  # noqa: S608
+        together = ["--single-transaction"] if whole else []
+        self.psql(DATABASE, *together, "--file=-", f"--command={record}", stdin=text, left=left)
+        self.applied.append(name)
+        if (self.folder / cron).is_file():
+            text = (self.folder / cron).read_text(encoding="utf-8")
+            left = f"Nothing of {cron} is left, and {version} is recorded: see {RUNBOOK}."
+            self.psql("postgres", "--single-transaction", "--file=-", stdin=text, left=left)
+            self.applied.append(cron)
 
     def patches(self, before: str, wanted: str) -> list[str]:
         """Versions of the patches to apply, in order; each version between has to have one."""

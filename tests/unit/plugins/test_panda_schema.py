@@ -173,6 +173,46 @@ def test_an_upgrade_applies_what_lies_between_by_number_and_not_by_letters(serve
     assert (again["changed"], again["applied"]) == (False, [])
 
 
+# A routine's body ends transactions when it is called, not when it is made.
+ROUTINE = """CREATE PROCEDURE doma_panda.tidy() LANGUAGE plpgsql AS $$
+BEGIN
+    COMMIT; -- CALL doma_panda.tidy()
+END;
+$$;"""
+
+
+def test_a_patch_that_fails_leaves_nothing_and_is_repeated_when_mended(server: Server) -> None:
+    server.schema("created")
+    begun = f"-- COMMIT when done\n{ROUTINE}\nCREATE TABLE doma_panda.made_by_0_1_9 ();\n"
+    # As the real ones do, the last thing that a patch says is its version.
+    bumped = "UPDATE doma_panda.pandadb_version SET patch = 9;"
+    server.write(version="0.1.9\n", **{"patches/0.1.9.patch.sql": f"{begun}SELECT 1 / 0;\n{bumped}"})
+    failed = server.schema("upgraded")
+    assert "division by zero" in failed["msg"]
+    assert failed["msg"].endswith("Nothing of patches/0.1.9.patch.sql is left: mend what it says, and repeat.")
+    server.write(version="0.1.9\n", **{"patches/0.1.9.patch.sql": begun + bumped})
+    done = server.schema("upgraded")
+    assert (done.get("msg"), done.get("before"), done.get("after")) == (None, "0.1.6", "0.1.9")
+
+
+def test_what_one_transaction_cannot_hold_is_named_as_what_is_left_to_do(server: Server) -> None:
+    server.schema("created")
+    version = "SELECT patch FROM doma_panda.pandadb_version"
+    apart = "CREATE INDEX CONCURRENTLY x ON doma_panda.worker_node_queue (site);\nSELECT 1 / 0;"
+    server.write(version="0.1.9\n", **{"patches/0.1.9.patch.sql": apart})
+    failed = server.schema("upgraded")
+    assert "0.1.9.patch.sql cannot be one transaction, and what stands before the error is done" in failed["msg"]
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.x')") == "doma_panda.x"
+    assert server.query("panda_db", version) == "6"
+
+    cron = "SELECT cron.schedule('hourly', '0 * * * *', 'SELECT 1');\nSELECT 1 / 0;"
+    server.write(version="0.1.9\n", **{"patches/0.1.9.cron.patch.sql": cron})
+    failed = server.schema("upgraded")
+    assert "Nothing of patches/0.1.9.cron.patch.sql is left, and 0.1.9 is recorded" in failed["msg"]
+    assert server.query("postgres", "SELECT jobname FROM cron.job") == "nightly"
+    assert server.query("panda_db", version) == "9"
+
+
 def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
     assert "no PanDA schema to upgrade" in server.schema("upgraded")["msg"]
     server.schema("created")
