@@ -7,6 +7,7 @@ that. What the roles do is stated in tests/fleet.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -97,7 +98,7 @@ Play = Callable[..., Played]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    """`play(playbook, option..., fail=("host line", ...), **host variables by host)`."""
+    """`play(playbook, option..., fail=("host line", ...), out=(host, ...), **host variables by host)`."""
 
     def script(path: Path, text: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,13 @@ def play(tmp_path: Path) -> Play:
         script(modules / f"{name}.py", MODULE)
     (tmp_path / "fail").mkdir()
 
-    def run(playbook: str, *options: str, fail: tuple[str, ...] = (), **variables: dict[str, object]) -> Played:
+    def run(
+        playbook: str,
+        *options: str,
+        fail: tuple[str, ...] = (),
+        out: tuple[str, ...] = (),
+        **variables: dict[str, object],
+    ) -> Played:
         for line in fail:
             (tmp_path / "fail" / line).touch()
 
@@ -131,6 +138,7 @@ def play(tmp_path: Path) -> Play:
             return {**local, **variables.get(name, {})}
 
         groups = {"panda_servers": NODES + NEWCOMERS, "load_balancers": BALANCERS, "newcomers": NEWCOMERS}
+        groups["panda_offboarded"] = list(out)
         inventory = {group: {"hosts": {name: host(name) for name in names}} for group, names in groups.items()}
         everywhere = {
             "panda_server_balancers": "{{ groups['load_balancers'] }}",
@@ -222,3 +230,25 @@ def test_one_node_that_cannot_be_drained_keeps_all_of_them_in(play: Play) -> Non
     assert played.code == 2, played.output
     assert not any(played.done("n3", *NEWCOMERS, *BALANCERS).values())
     assert played.done("n1") == {"n1": ["drain of panda_server"]}
+
+
+@pytest.mark.parametrize("playbook", ["upgrade", "rollback", "certificates", "drain", "undrain"])
+def test_a_node_that_was_taken_out_is_left_alone(playbook: str, tmp_path: Path) -> None:
+    groups = {"panda_servers": ["n1", "n2"], "panda_offboarded": ["n2"]}
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({group: {"hosts": dict.fromkeys(hosts)} for group, hosts in groups.items()}))
+    listed = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory, "--list-hosts",
+         ROOT / "playbooks" / f"{playbook}.yml"],
+        env={**surroundings(tmp_path, ROOT / "collections"), "ANSIBLE_ROLES_PATH": str(ROOT / "roles")},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    hosts = re.findall(r"hosts \(\d+\):((?:\n +\S+)*)", listed.stdout)
+    assert {" ".join(found.split()) for found in hosts} == {"n1"}
+
+
+def test_nodes_that_were_taken_out_are_not_what_stays_in_service_when_all_others_are_drained(play: Play) -> None:
+    played = play("drain.yml", "-l", "n1,n2", out=("n3", *NEWCOMERS))
+    assert played.code == 2, played.output
+    assert played.said("This would take every node out of service")
+    assert played.log == []
