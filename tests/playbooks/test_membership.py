@@ -98,7 +98,10 @@ Play = Callable[..., Played]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    """`play(playbook, option..., fail=("host line", ...), out=(host, ...), **host variables by host)`."""
+    """`play(playbook, option..., **host variables by host)`.
+
+    fail=("host line", ...): what fails. out=(host, ...): who was taken out. runs={host: its release}.
+    """
 
     def script(path: Path, text: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +120,9 @@ def play(tmp_path: Path) -> Play:
         for entrance in entrances:
             text = TASKS.replace("WHAT", f"{entrance} of {role}") + (UNDRAINED if entrance == "undrain" else "")
             (tasks / f"{entrance}.yml").write_text(text)
+    tasks = tmp_path / "roles" / "panda_server" / "tasks"
+    shutil.copy(ROOT / "roles" / "panda_server" / "tasks" / "current.yml", tasks)
+    (tasks / "wheelhouse.yml").write_text("- name: Find it\n  ansible.builtin.debug: {msg: found}\n")
     modules = tmp_path / "collections" / "ansible_collections" / "panda" / "provision" / "plugins" / "modules"
     for name in ("preflight", "balancer"):
         script(modules / f"{name}.py", MODULE)
@@ -127,10 +133,14 @@ def play(tmp_path: Path) -> Play:
         *options: str,
         fail: tuple[str, ...] = (),
         out: tuple[str, ...] = (),
+        runs: dict[str, dict[str, str]] | None = None,
         **variables: dict[str, object],
     ) -> Played:
         for line in fail:
             (tmp_path / "fail" / line).touch()
+        for name, release in (runs or {}).items():
+            (tmp_path / "prefix" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "prefix" / name / "release.json").write_text(json.dumps(release))
 
         def host(name: str) -> dict[str, object]:
             python = script(tmp_path / "python" / name, PYTHON.replace("PYTHON", sys.executable).replace("HOST", name))
@@ -143,7 +153,12 @@ def play(tmp_path: Path) -> Play:
         everywhere = {
             "panda_server_balancers": "{{ groups['load_balancers'] }}",
             "panda_server_drain_timeout": 1,
+            "panda_server_cache_only": False,
+            "panda_server_prefix": str(tmp_path / "prefix" / "{{ inventory_hostname }}"),
             "__panda_server_current": "1",
+            "__panda_server_is_current": False,
+            "__panda_server_release": "2",
+            "__panda_server_release_payload": "bundled",
             "onboard_left": "what is left to others",
         }
         (tmp_path / "hosts.json").write_text(json.dumps({"all": {"vars": everywhere, "children": inventory}}))
@@ -160,7 +175,8 @@ def play(tmp_path: Path) -> Play:
 
 
 def test_several_newcomers_are_all_tried_before_anybody_is_told_of_one(play: Play) -> None:
-    played = play("onboard.yml", "-e", "node=newcomers")
+    # Of another payload there is no release to have in common.
+    played = play("onboard.yml", "-e", "node=newcomers", runs={"n1": {"name": "1.0.4", "payload": "panda-server"}})
     assert played.code == 0, played.output
     assert played.done(*NODES) == {name: [TOLD] for name in NODES}
     told = [line.partition(" ")[0] for line in played.log if line.endswith((TOLD, "nodes of load_balancer"))]
@@ -189,6 +205,24 @@ def test_hosts_that_cannot_be_told_are_named_and_keep_the_newcomer_from_nobody_e
     assert played.said("n3: ")
     assert played.said("repeat this command")
     assert not played.said("new2: ")
+
+
+def test_a_newcomer_that_would_get_another_release_than_the_fleet_runs_is_refused(play: Play) -> None:
+    runs = {"n1": {"name": "1"}, "n2": {"name": "2"}, "n3": {"name": "1"}}
+    # A cache node serves nothing by its release, and has nothing against it.
+    refused = play("onboard.yml", "-e", "node=newcomers", runs=runs, new2={"panda_server_cache_only": True})
+    assert refused.code == 2, refused.output
+    assert refused.log == []
+    assert refused.said("new1 would get 2, and the fleet runs another release: n1 1, n3 1. Nothing was changed.")
+    assert refused.said("-e panda_server_wheelhouse=<its archive>")
+    assert not refused.said("new2 would get")
+    meant = play("onboard.yml", "-e", "node=new1", "-e", "release_ahead=true")
+    assert meant.code == 0, meant.output
+
+
+def test_the_first_node_of_a_fleet_has_nobody_to_be_like(play: Play) -> None:
+    played = play("onboard.yml", "-e", "node=new1", runs={"n1": {"name": "1"}}, out=(*NODES, "new2"))
+    assert played.code == 0, played.output
 
 
 # A host of another group too: the plays of all the others would have no host, and the run would end well.
