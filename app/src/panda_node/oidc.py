@@ -18,7 +18,7 @@ AUTH_SUFFIX = "_auth_config.json"
 REQUIRED = ("audience", "client_id", "client_secret", "oidc_config_url", "vo")
 KEYS_LIFETIME = 600.0
 """Seconds after which an issuer's keys are fetched anew."""
-KEYS_PAUSE = 30.0
+KEYS_PAUSE = 10.0
 """An unknown key makes us ask the issuer again, but not more often than this: anyone can make up key ids."""
 KEYS_PATIENCE = 2.0
 """Seconds that a call waits for keys, once in KEYS_PAUSE; those that come later serve later calls."""

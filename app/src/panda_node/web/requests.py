@@ -8,7 +8,7 @@ from typing import Any
 
 import falcon
 from falcon import Request, Response
-from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import NoMoreData, ParseException
 
 from panda_node import log_files, metrics
 from panda_node.errors import ConfigurationError, DatabaseUnreachableError
