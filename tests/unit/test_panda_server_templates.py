@@ -434,7 +434,7 @@ def test_client_certificates_are_asked_for_where_an_authority_is_known(render: R
     [
         ({}, "chain no_crl_for_cert_ok"),
         ({"panda_server_revocation": "required"}, "chain"),
-        ({"panda_server_revocation": "off"}, None),
+        ({"panda_server_revocation": "ignored"}, None),
         ({"panda_server_gridsite": True}, None),
         ({"panda_server_cache_only": True}, None),
     ],

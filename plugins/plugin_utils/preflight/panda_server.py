@@ -160,7 +160,7 @@ def name_faults(variables: Mapping[str, Any]) -> list[str]:
     if variables["panda_server_gridsite"] and variables["panda_server_revocation"] == "known":
         found.append(
             "panda_server_revocation: with panda_server_gridsite httpd refuses everybody whose authority has no"
-            " revocation list; say required, which means just that, or off"
+            " revocation list; say required, which means just that, or ignored"
         )
     fqans = variables["panda_server_production_fqans"]
     if fqans and not variables["panda_server_gridsite"]:
