@@ -55,9 +55,13 @@ class ParametersError(Exception):
 
 
 def in_clear(name: str, value: Any) -> bool:
-    """Whether a parameter is a secret that stands there itself; `none` is what the package writes for no password."""
+    """Whether a parameter is a secret that stands there itself, and not a switch or the path of a file.
+
+    `none` is what the package writes for no password.
+    """
     text = str(value)
-    return bool(SECRET.search(name)) and text.lower() not in ("", "none") and not REFERENCE.fullmatch(text)
+    harmless = text.lower() in ("", "none", "true", "false") or text.startswith("/")
+    return bool(SECRET.search(name)) and not harmless and not REFERENCE.fullmatch(text)
 
 
 def secret_elsewhere(name: str, value: Any) -> str:

@@ -44,24 +44,25 @@ def date_fault(certificate: x509.Certificate, now: float) -> str:
 
 
 def chain_faults(place: str, pem: str, certificate_pem: str, now: float) -> list[str]:
-    """What is wrong with the authorities above a certificate. Others in the file do not count."""
+    """What is wrong with the authority that signed a certificate.
+
+    Those above it do not count: a root that another one had signed too may have that signature expire, and clients
+    go by the root itself.
+    """
     try:
         chain = x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
         return [f"{place}: is not a certificate in PEM form"]
     if not readable(certificate_pem):
         return []
-    below = x509.load_pem_x509_certificate(certificate_pem.encode())
-    while not signed_by(below, below):
-        signers = [authority for authority in chain if signed_by(below, authority)]
-        if not signers:
-            break
-        # Of an authority that was renewed both may be there, and clients take the one that counts.
-        below = min(signers, key=lambda authority: bool(date_fault(authority, now)))
-        if fault := date_fault(below, now):
-            return [f"{place}: holds {below.subject.rfc4514_string()}, which {fault}"]
-        chain.remove(below)
-    return []
+    certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
+    signers = [authority for authority in chain if authority != certificate and signed_by(certificate, authority)]
+    wrong = [(authority, fault) for authority in signers if (fault := date_fault(authority, now))]
+    # Of an authority that was renewed both may be there, and clients take the one that counts.
+    if not wrong or len(wrong) < len(signers):
+        return []
+    authority, fault = wrong[0]
+    return [f"{place}: holds {authority.subject.rfc4514_string()}, which {fault}"]
 
 
 def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

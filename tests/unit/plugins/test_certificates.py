@@ -93,10 +93,16 @@ def test_a_current_chain_has_no_fault(make_pair: MakePair) -> None:
 def test_an_authority_in_the_chain_that_does_not_count_now_is_refused(
     make_pair: MakePair, valid_from: int, valid_to: int, what: str
 ) -> None:
-    root = make_pair(valid_from=valid_from, valid_to=valid_to)
-    middle = make_pair(signer=root)
+    root = make_pair()
+    middle = make_pair(signer=root, valid_from=valid_from, valid_to=valid_to)
     (fault,) = chain_faults(make_pair(SERVICE, signer=middle), middle, root)
     assert fault.startswith(f"chain.pem: holds CN=pandaserver.cern.ch, which {what} ")
+
+
+def test_an_expired_signature_of_another_root_above_is_no_fault(make_pair: MakePair) -> None:
+    crossed = make_pair(signer=make_pair(), valid_from=-30, valid_to=-2)
+    middle = make_pair(signer=crossed)
+    assert chain_faults(make_pair(SERVICE, signer=middle), middle, crossed) == []
 
 
 def test_an_expired_authority_beside_its_renewed_certificate_or_beside_the_chain_is_no_fault(

@@ -83,11 +83,14 @@ def acquire(
         if taken:
             connection.execute(update(jobs).where(jobs.c.job_id.in_(taken)).values(**sent))
     else:
-        taken = []
-        for job_id in _fitting(connection.execute(candidates.limit(count + _SPARE)).all()):
+        taken, total = [], 0
+        for job_id, size in connection.execute(candidates.limit(count + _SPARE)).all():
+            if taken and total + size > MAX_ANSWER:
+                break
             mine = and_(jobs.c.job_id == job_id, jobs.c.status == states.ACTIVATED)
             if connection.execute(update(jobs).where(mine).values(**sent)).rowcount == 1:
                 taken.append(job_id)
+                total += size
                 if len(taken) == count:
                     break
     if not taken:
