@@ -15,6 +15,9 @@ CHECKS = "ansible_collections.panda.provision.plugins.plugin_utils.preflight"
 FAMILIES = ("RedHat", "Debian")
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "roles"
+# A text would be taken for one of these here, and for something else in a template: 'false' is true there.
+TAKEN_AS_THEY_ARE = ("bool", "list", "dict")
+SPELLING = """leave out the quotes, and on the command line write -e '{{"{name}": ...}}'"""
 
 
 class ActionModule(ActionBase):
@@ -113,6 +116,11 @@ class ActionModule(ActionBase):
                 given = {name: templar.template(variables[name])} if name in variables else {}
             except AnsibleError as error:
                 wrong[name] = f"{name}: {error.message}"
+                continue
+            if option.get("type") in TAKEN_AS_THEY_ARE and isinstance(given.get(name), str):
+                wrong[name] = (
+                    f"{name}: is the text '{given[name]}', not a {option['type']}: {SPELLING.format(name=name)}"
+                )
                 continue
             validated = ArgumentSpecValidator({name: option}).validate(given)
             if validated.error_messages:
