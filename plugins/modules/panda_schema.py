@@ -11,7 +11,7 @@ description:
     in which they depend on each other, and records the version that the checkout's file C(version) states.
   - Two faults of these files are mended in what is run, not in the checkout. C(pg_PANDA_SCHEDULER_JOBS.sql) refers to
     a table C(worker_node_queue) that only a patch creates, so it is created before. pg_partman 4 wants C(native) where
-    C(pg_PARTITION.sql) says C(range).
+    C(pg_PARTITION.sql) and patches say C(range).
   - A patch and the version that it leads to are one transaction, so that one that fails leaves nothing behind and can
     be repeated. A patch that has something that no transaction can hold, or ends transactions of its own, is run
     statement by statement.
@@ -70,7 +70,7 @@ RUNBOOK = "docs/runbooks/database.md"
 COMPONENTS = ("PANDA", "PANDAMETA", "PANDAARCH", "PANDABIGMON", "DEFT", "PARTITION")
 PARTS = ("", "_TABLE", "_VIEW", "_TYPE", "_SEQUENCE", "_FUNCTION", "_TRIGGER", "_SCHEDULER_JOBS", "_PROCEDURE")
 SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
-PARTITION = "pg_PARTITION.sql"
+RANGE = re.compile(r"(p_type\s*=>\s*)'range'")
 PATCH = re.compile(r"(\d+\.\d+\.\d+)\.patch\.sql")
 # What a patch says that cannot be run in a transaction around all of it; the bodies of routines are not run with it.
 COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -128,14 +128,17 @@ class Schema:
     def ask(self, database: str, statement: str) -> str:
         return self.psql(database, "--tuples-only", "--no-align", f"--command={statement}")
 
-    def run_file(self, name: str, database: str = DATABASE) -> None:
+    def read_file(self, name: str) -> str:
         """A file as it is, or as it has to be."""
         text = (self.folder / name).read_text(encoding="utf-8")
         if name == SCHEDULER_JOBS:
             text = WORKER_NODE_QUEUE + text
-        if name == PARTITION and number(self.ask(DATABASE, PARTMAN))[0] < 5:
-            text = re.sub(r"(p_type\s*=>\s*)'range'", r"\1'native'", text)
-        self.psql(database, "--file=-", stdin=text)
+        if RANGE.search(text) and number(self.ask(DATABASE, PARTMAN))[0] < 5:
+            text = RANGE.sub(r"\1'native'", text)
+        return text
+
+    def run_file(self, name: str, database: str = DATABASE) -> None:
+        self.psql(database, "--file=-", stdin=self.read_file(name))
         self.applied.append(name)
 
     def wanted(self) -> str:
@@ -218,7 +221,7 @@ class Schema:
     def apply(self, version: str) -> None:
         """Apply a patch and record its version, then its cron patch, which is of another database."""
         name, cron = f"patches/{version}.patch.sql", f"patches/{version}.cron.patch.sql"
-        text = (self.folder / name).read_text(encoding="utf-8")
+        text = self.read_file(name)
         whole = not APART.search(BODY.sub("", COMMENT.sub("", text)))
         left = f"Nothing of {name} is left: mend what it says, and repeat."
         if not whole:

@@ -173,6 +173,17 @@ def test_an_upgrade_applies_what_lies_between_by_number_and_not_by_letters(serve
     assert (again["changed"], again["applied"]) == (False, [])
 
 
+def test_a_patch_that_partitions_a_table_is_mended_as_well(server: Server) -> None:
+    server.schema("created")
+    table = "CREATE TABLE doma_panda.nodes (seen timestamp NOT NULL) PARTITION BY RANGE (seen);"
+    partitioned = FILES["pg_PARTITION.sql"].replace("jobs", "nodes").replace("made", "seen")
+    server.write(version="0.1.9\n", **{"patches/0.1.9.patch.sql": table + partitioned})
+    done = server.schema("upgraded")
+    assert (done.get("msg"), done["after"]) == (None, "0.1.9")
+    types = "SELECT parent_table, partition_type FROM partman.part_config ORDER BY parent_table"
+    assert server.query("panda_db", types) == "doma_panda.jobs|native\ndoma_panda.nodes|native"
+
+
 # A routine's body ends transactions when it is called, not when it is made.
 ROUTINE = """CREATE PROCEDURE doma_panda.tidy() LANGUAGE plpgsql AS $$
 BEGIN
