@@ -43,6 +43,11 @@ open:
   description: Connections that were being kept open, or closed.
   type: int
   returned: always
+kinds:
+  description: The same by kind, those only that there were.
+  type: dict
+  returned: always
+  sample: {"kept alive": 2}
 """
 
 import time
@@ -53,12 +58,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 REQUEST_SECONDS = 10
 PAUSE_SECONDS = 0.3
-# Of the event worker; httpd closes the connections of the last kind on its own.
-CONNECTIONS = ("ConnsAsyncWriting", "ConnsAsyncKeepAlive", "ConnsAsyncClosing")
+# Of the event worker. httpd ends those of the last two kinds on its own: after KeepAliveTimeout, and 30 s at most.
+CONNECTIONS = {"ConnsAsyncWriting": "written to", "ConnsAsyncKeepAlive": "kept alive", "ConnsAsyncClosing": "closing"}
 
 
-def counters(url: str) -> dict[str, int]:
-    """Requests and connections that httpd has in hand at this moment."""
+def counters(url: str) -> dict[str, Any]:
+    """Requests and connections that httpd has in hand at this moment, and the latter by kind where there are any."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, headers={"Connection": "close"})
     with opener.open(request, timeout=REQUEST_SECONDS) as answer:
@@ -66,9 +71,11 @@ def counters(url: str) -> dict[str, int]:
     values = dict(line.split(": ", 1) for line in lines if ": " in line)
     if "BusyWorkers" not in values:
         raise ValueError(f"{url} shows no counters of httpd; is mod_status loaded?")
+    kinds = {kind: int(values.get(name, "0")) for name, kind in CONNECTIONS.items()}
     return {
         "busy": max(int(values["BusyWorkers"]) - 1, 0),  # one answers this question
-        "open": sum(int(values.get(name, "0")) for name in CONNECTIONS),
+        "open": sum(kinds.values()),
+        "kinds": {kind: number for kind, number in kinds.items() if number},
     }
 
 
@@ -84,16 +91,18 @@ def main() -> None:
     start = time.monotonic()
     while True:
         try:
-            seen: dict[str, Any] = counters(module.params["url"])
+            seen = counters(module.params["url"])
         except (OSError, ValueError) as error:
             module.fail_json(msg=f"{module.params['url']}: {error}")
         seconds = round(time.monotonic() - start, 1)
         if not any(seen.values()):
             module.exit_json(changed=False, seconds=seconds, **seen)
         if seconds >= module.params["timeout"]:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in seen["kinds"].items())
             module.fail_json(
                 msg=f"after {seconds} s httpd still answers {seen['busy']} requests and holds {seen['open']} "
-                "connections: somebody asks this node past the balancer, or a request takes that long",
+                f"connections{f' ({kinds})' if kinds else ''}: somebody asks this node past the balancer, or a request "
+                "takes that long",
                 seconds=seconds,
                 **seen,
             )

@@ -134,7 +134,7 @@ def test_a_database_that_goes_away_in_the_middle_takes_the_node_back(
     before = fleet.releases()
     loss = Moment("From here on there is something", NODES[1], lambda _: fleet.switch_off(DATABASE))
     try:
-        run = fleet.play(*command, "-e", "panda_server_drain_timeout=10", moment=loss, expect=None)
+        run = fleet.play(*command, "-e", "panda_server_drain_timeout=40", moment=loss, expect=None)
     finally:
         fleet.switch_on(DATABASE)
     assert run.code != 0

@@ -53,7 +53,7 @@ def test_what_is_still_there_in_the_end_is_counted(run_module: RunModule) -> Non
     with httpd(KEPT_OPEN) as url:
         result = run_module("idle", {"url": url, "timeout": 1})
     assert result["failed"]
-    assert "answers 0 requests and holds 4 connections" in result["msg"]
+    assert "answers 0 requests and holds 4 connections (4 kept alive): " in result["msg"]
 
 
 def test_a_page_without_counters_is_not_taken_for_idle(run_module: RunModule) -> None:
