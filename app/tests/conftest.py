@@ -558,7 +558,9 @@ class Api:
         return int(answer["data"])
 
     def acquire(self, who: str = "pilot", **arguments: object) -> list[dict[str, Any]]:
-        answer = self.post("pilot/acquire_jobs", who, **{"site_name": "TEST_SITE", **arguments})
+        answer = self.post(
+            "pilot/acquire_jobs", who, **{"site_name": "TEST_SITE", "prod_source_label": "user", **arguments}
+        )
         return answer["data"]["jobs"] if answer["success"] else []
 
     def report(self, job_id: int, status: str, **more: object) -> Any:
@@ -747,7 +749,9 @@ class Pilot:
     def run(self, site: str, seconds: float = 30) -> int:
         """Takes and runs one job; waits for it so long."""
         deadline = time.monotonic() + seconds
-        while not (answer := self.call("acquire_jobs", site_name=site, node="test-node"))["success"]:
+        while not (answer := self.call("acquire_jobs", site_name=site, prod_source_label="user", node="test-node"))[
+            "success"
+        ]:
             assert answer["message"] == "No jobs in PanDA", answer
             assert time.monotonic() < deadline, "no job came"
             time.sleep(0.1)

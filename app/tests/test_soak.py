@@ -39,7 +39,7 @@ class Pilot(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_working.is_set():
-            answer = self._call("acquire_jobs", site_name="TEST_SITE")
+            answer = self._call("acquire_jobs", site_name="TEST_SITE", prod_source_label="user")
             if answer is None or not answer["success"]:
                 time.sleep(0.05)
                 continue

@@ -1,6 +1,6 @@
 -- Takes a job and reports on it, as pilots do: every job that an answer brings is the next report.
 local waiting = {}
-local acquire = '{"site_name": "TEST_SITE", "node": "wn1"}'
+local acquire = '{"site_name": "TEST_SITE", "prod_source_label": "user", "node": "wn1"}'
 local update = '{"job_id": %s, "job_status": "running", "node": "wn1"}'
 
 function request()

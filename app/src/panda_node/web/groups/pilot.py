@@ -15,12 +15,9 @@ SUCCESS, FAILED, INVALID = 0, 30, 50
 VALID_JOB_STATES = ("running", "failed", "finished", "holding", "starting", "transferring")
 MAX_REPORTS = 1000
 NO_JOBS = "No jobs in PanDA"
-# Labels of jobs that a pilot for the given one may take; a pilot without a label takes any.
-_LABELS = {
-    "user": ("user", "panda"),
-    "managed": ("managed", "test"),
-    "unified": ("managed", "user", "panda", "test"),
-}
+_PRODUCTION, _USERS = ("managed", "test", "prod_test", "install"), ("user", "panda", "install")
+# Labels of the jobs that a pilot takes, by the one it names (panda-server 1.0.4, DBProxy.getJobs); others: that label.
+_LABELS = {None: _PRODUCTION, "managed": _PRODUCTION, "user": _USERS, "unified": _PRODUCTION + _USERS}
 
 
 @method("POST")
@@ -50,9 +47,8 @@ def acquire_jobs(
     """Hands out waiting jobs of a queue, each to one pilot only. Without the production role: one's own jobs only."""
     if not call.production and prod_source_label != "user":
         raise RefusalError("no production/pilot role in VOMS FQANs or non pilot owner")
-    wanted: list[ColumnElement[bool]] = [jobs.c.site == site_name]
-    if prod_source_label is not None:
-        wanted.append(jobs.c.label.in_(_LABELS.get(prod_source_label, (prod_source_label,))))
+    labels = _LABELS.get(prod_source_label, (prod_source_label,))
+    wanted: list[ColumnElement[bool]] = [jobs.c.site == site_name, jobs.c.label.in_(labels)]
     if not call.production:
         wanted.append(jobs.c.owner == call.client.key)
     elif prod_user_id:
