@@ -19,12 +19,14 @@ def eventually(question: Any, expected: object, seconds: float) -> None:
 def job_state(site: str, name: str) -> str:
     """A job as the client's JobSpec writes it: its attributes in order, and its files."""
     values: dict[int, object] = {
+        1: 1,
         9: "http://localhost/trf/user/runGen-00-00-02",
         12: "user",
         17: 1,
         19: name,
         47: site,
         49: '-p "true"',
+        54: "local",
     }
     attributes = [values.get(place, "NULL") for place in range(103)]
     log = ["NULL", "NULL", "NULL", f"{name}.log.tgz", "log", "user.contract.log/", *["NULL"] * 13]
@@ -40,15 +42,17 @@ def job(user: Any, site: str) -> int:
 
 
 @pytest.fixture
-def taken(pilot: Any, job: int, site: str) -> dict[str, Any]:
+def taken(pilot: Any, job: int, site: str, settle: float) -> dict[str, Any]:
     """The same job, handed out; others that waited in the queue are ended."""
+    deadline = time.monotonic() + settle
     while True:
-        answer = pilot.post("pilot/acquire_jobs", site_name=site)
-        assert answer["success"], answer
-        for found in answer["data"]["jobs"]:
+        answer = pilot.post("pilot/acquire_jobs", site_name=site, prod_source_label="user")
+        for found in answer["data"]["jobs"] if answer["success"] else []:
             if found["PandaID"] == job:
                 return dict(found)
             pilot.post("pilot/update_job", job_id=found["PandaID"], job_status="failed")
+        assert time.monotonic() < deadline, f"job {job} is not handed out: {answer}"
+        time.sleep(0.2)
 
 
 def test_is_alive_needs_nobody(nobody: Any) -> None:
@@ -116,8 +120,19 @@ def test_a_job_is_handed_out_once_with_what_a_pilot_needs(pilot: Any, taken: dic
     expected += " prodSourceLabel minRamCount coreCount taskID resource_type nSent StatusCode"
     assert not set(expected.split()) - set(taken)
     assert taken["outFiles"].endswith(".log.tgz")
-    answer = pilot.post("pilot/acquire_jobs", site_name=site)
+    answer = pilot.post("pilot/acquire_jobs", site_name=site, prod_source_label="user")
     assert not answer["success"] or taken["PandaID"] not in [job["PandaID"] for job in answer["data"]["jobs"]]
+
+
+def test_a_pilot_that_names_no_label_is_one_of_production(pilot: Any, job: int, site: str, settle: float) -> None:
+    def status_now() -> str:
+        return str(pilot.get("pilot/get_job_status", job_ids=[job])["data"][0]["status"])
+
+    eventually(status_now, "activated", settle)
+    for label in ({}, {"prod_source_label": "managed"}):
+        assert pilot.post("pilot/acquire_jobs", site_name=site, **label)["message"] == "No jobs in PanDA"
+    answer = pilot.post("pilot/acquire_jobs", site_name=site, prod_source_label="unified")
+    assert answer["success"], answer
 
 
 def test_reports_of_a_pilot(pilot: Any, taken: dict[str, Any], settle: float) -> None:
@@ -153,9 +168,9 @@ def test_a_killed_job_is_told_to_its_pilot(user: Any, pilot: Any, taken: dict[st
     assert answer["data"] == {"StatusCode": 0, "command": "tobekilled"}
 
 
-def test_the_state_of_jobs(user: Any, job: int) -> None:
-    answer = user.get("job/get_status", job_ids=[job])
-    assert answer["data"][0]["status"] in ("activated", "defined")
+def test_the_state_of_jobs(user: Any, job: int, settle: float) -> None:
+    # Not at once: the public package moves a job from table to table, and knows it in neither for a moment.
+    eventually(lambda: user.get("job/get_status", job_ids=[job])["data"][0]["status"], "activated", settle)
     known = user.get("pilot/get_job_status", job_ids=[job, 2_000_000_000])["data"]
     assert known[0]["job_id"] == job
     assert known[1] == {"job_id": 2_000_000_000, "status": "not found", "attempt_number": 0}

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 from tests.fleet.conftest import ROOT, Fleet
 
 CHECKOUT = os.environ.get("PANDA_DATABASE_CHECKOUT", "")
+AUTHORITY = ROOT / ".cache" / "molecule" / "panda_server" / "ca.pem"
 NODE, DATABASE, PASSWORD = "atlas-pandaserver-09", "atlas-pandadb-02", "of the contract's own"
 QUEUE = "TEST_SITE"
 JOBS = {name: {"enable": True, "period": 5} for name in ("add_main", "add_sub", "async_request_daemon")}
@@ -44,6 +48,14 @@ DEFINITION = {
     "uconfig": {}, "coreenergy": 10, "system": "std", "special_par": "",
 }  # fmt: skip
 """What a queue needs so that the package hands out its jobs."""
+TASK = {
+    "vo": "wlcg", "prodSourceLabel": "user", "processingType": "panda-client-jedi-run", "taskType": "anal",
+    "taskPriority": 1000, "userName": "alice", "site": QUEUE, "cloud": "WORLD", "architecture": "", "transUses": "",
+    "transHome": "", "transPath": "http://localhost/trf/user/runGen-00-00-02", "noInput": True, "nEvents": 2,
+    "nEventsPerJob": 1, "coreCount": 1, "ramCount": 100, "walltime": 0,
+    "jobParameters": [{"type": "constant", "value": '-p "true"'}],
+}  # fmt: skip
+"""What JEDI needs to know of a task."""
 
 pytestmark = pytest.mark.skipif(
     not CHECKOUT,
@@ -84,34 +96,52 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     subprocess.run(["docker", "rm", "--force", "--volumes", f"panda-panda_server.{DATABASE}"], check=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node_on_it(request: pytest.FixtureRequest, database: str) -> Iterator[None]:
-    """The node with that database; with its own again afterwards."""
+    """The node with that database, and JEDI; with its own again, and without, afterwards."""
     fleet = Fleet(request.config.getoption("--ansible-inventory"), "panda_server")
     variables = {"dbhost": database, "dbname": "panda_db", "dbpasswd": PASSWORD, "daemon_jobs": JOBS}
+    variables["jedi_enabled"] = True
     named = {f"panda_server_{name}": value for name, value in variables.items()}
     fleet.play("site.yml", "-l", NODE, "-e", json.dumps(named))
     yield
     fleet.play("site.yml", "-l", NODE)
 
 
-def client(authority: Path, folder: Path, name: str) -> Path:
+def client(folder: Path, name: str) -> Path:
     """A file with certificate and key of a client of this name."""
-    made = demo_ca.host_certificate(authority.parent, name, [name])
+    made = demo_ca.host_certificate(AUTHORITY.parent, name, [name])
     file = folder / f"{name}.pem"
     file.write_text(made.certificate + made.key)
     return file
 
 
 def test_the_package_keeps_the_contract(outside: Any, node_on_it: None, tmp_path: Path) -> None:
-    authority = ROOT / ".cache" / "molecule" / "panda_server" / "ca.pem"
     options = {
-        "--base-url": f"https://{outside.address}:{outside.port_ssl}", "--ca": authority, "--site": QUEUE,
-        "--user-cert": client(authority, tmp_path, "alice"), "--pilot-cert": client(authority, tmp_path, "pilot"),
-        "--settle": 60,
+        "--base-url": f"https://{outside.address}:{outside.port_ssl}", "--ca": AUTHORITY, "--site": QUEUE,
+        "--user-cert": client(tmp_path, "alice"), "--pilot-cert": client(tmp_path, "pilot"), "--settle": 60,
     }  # fmt: skip
     command = [sys.executable, "-m", "pytest", "--quiet", "tests/contract", *sum(options.items(), ())]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=ROOT)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
     assert "skipped" not in done.stdout
+
+
+def test_jedi_takes_a_task_and_makes_it_ready(outside: Any, node_on_it: None, tmp_path: Path, eventually: Any) -> None:
+    context = ssl.create_default_context(cafile=str(AUTHORITY))
+    context.load_cert_chain(client(tmp_path, "alice"))
+    url = f"https://{outside.address}:{outside.port_ssl}/api/v1/task"
+    headers = {"Content-Type": "application/json"}
+
+    def ask(call: str, body: bytes | None = None) -> Any:
+        request = urllib.request.Request(f"{url}/{call}", body, headers)
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    name = f"user.alice.{time.time_ns()}"
+    log = {"type": "template", "param_type": "log", "token": "local", "destination": "local"}
+    log |= {"dataset": f"{name}.log/", "value": f"{name}.log.${{SN}}.log.tgz"}
+    task = {**TASK, "taskName": f"{name}/", "log": log}
+    task_id = ask("submit", json.dumps({"task_parameters": task, "parent_tid": None}).encode())
+    eventually(lambda: ask(f"get_status?task_id={task_id}"), "ready", within=120)
