@@ -185,8 +185,8 @@ def set_up_reference(node: Node) -> None:
     """Apache + mod_wsgi on ports of its own, as the package's documentation has it."""
     node.run(
         "export DEBIAN_FRONTEND=noninteractive; apt-get update -q >/dev/null; "
-        "apt-get install -q -y --no-install-recommends apache2-dev gcc libc6-dev python3.11-dev python3-setuptools "
-        "python3-wheel >/dev/null 2>&1"
+        "apt-get install -q -y --no-install-recommends apache2-dev gcc libc6-dev python3.11-dev python3-pip "
+        "python3-setuptools python3-wheel >/dev/null 2>&1"
     )
     with tempfile.TemporaryDirectory() as folder:
         node.run("cat > /var/tmp/mod_wsgi.tar.gz", mod_wsgi_source(Path(folder)))
