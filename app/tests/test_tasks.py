@@ -71,7 +71,7 @@ def test_a_retry_may_change_what_the_next_attempts_need(api: Any) -> None:
         ("[1]", "new_parameters: must be a JSON object"),
     ):
         answer = api.post("task/retry", task_id=task_id, new_parameters=changes)
-        assert (answer["success"], problem in answer["message"]) == (False, True), answer
+        assert (answer["success"], answer["data"], problem in answer["message"]) == (False, None, True), answer
     assert api.get("task/get_status", f"task_id={task_id}")["data"] == "finished", "a refusal changes nothing"
     changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "taskPriority": 7}
     assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["success"]
@@ -99,7 +99,7 @@ def test_killing_a_task(api: Any) -> None:
     assert api.post("task/kill", "bob", task_id=task_id) == {
         "success": False,
         "message": "not the task owner or no production role",
-        "data": 1,
+        "data": None,
     }
     answer = api.post("task/kill", task_id=task_id)
     message = f"command=kill is registered for task ID {task_id}. will be executed in a few minutes"
@@ -112,8 +112,49 @@ def test_killing_a_task(api: Any) -> None:
     api.report(job["PandaID"], "failed")
     assert api.daemon("add_main", "close_tasks")[1] == "1 tasks: 1 aborted"
     assert api.acquire() == [], "what was killed is not tried again"
-    assert api.post("task/kill", task_id=task_id)["message"] == "the task is already aborted"
-    assert api.post("task/kill", task_id=12345)["success"] is False
+
+
+def test_a_command_that_is_not_done_has_the_public_packages_code(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit()
+    messages: set[str] = set()
+
+    def answers(who: str, task_id: int) -> dict[str, tuple[bool, int | None]]:
+        given = {name: sqlite_api.post(f"task/{name}", who, task_id=task_id) for name in ("kill", "finish", "retry")}
+        given["change"] = sqlite_api.post("task/retry", who, task_id=task_id, new_parameters={"site": "BIG_SITE"})
+        messages.update(answer["message"] for answer in given.values())
+        return {name: (answer["success"], answer["data"]) for name, answer in given.items()}
+
+    not_mine = dict.fromkeys(("kill", "finish", "retry", "change"), (False, None))
+    assert answers("bob", task_id) == answers("bob", 12345) == not_mine
+    assert messages == {"not the task owner or no production role"}
+    messages.clear()
+    unknown = {"kill": (False, 2), "finish": (False, 2), "retry": (True, 2), "change": (True, 2)}
+    assert answers("pilot", 12345) == unknown
+    assert messages == {"jediTaskID=12345 not found"}
+    sqlite_api.daemon("split_tasks")
+    sqlite_api.acquire()
+    assert sqlite_api.post("task/kill", task_id=task_id)["data"] == 0
+    messages.clear()
+    rejected = {"kill": (False, 4), "finish": (False, 4), "retry": (True, 4), "change": (True, 2)}
+    assert answers("alice", task_id) == rejected
+    assert messages == {
+        f"Command rejected: the {command} command is not accepted if the task is in aborting status"
+        for command in ("kill", "finish", "retry")
+    }
+    assert sqlite_api.get("task/get_status", f"task_id={task_id}")["data"] == "aborting"
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "aborted", "broken"])
+def test_a_task_that_has_ended_is_only_tried_again(sqlite_api: Any, status: str) -> None:
+    task_id = sqlite_api.submit()
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(tasks).values(status=status))
+    for command in ("kill", "finish"):
+        answer = sqlite_api.post(f"task/{command}", task_id=task_id)
+        assert (answer["success"], answer["data"]) == (False, 4)
+    answer = sqlite_api.post("task/retry", task_id=task_id, new_parameters={"site": "BIG_SITE"})
+    message = f"reactivation accepted. jediTaskID={task_id} (currently in {status} state) will be re-executed"
+    assert (answer["success"], answer["data"], answer["message"].startswith(message)) == (True, 3, True)
 
 
 def test_finishing_a_task_early(api: Any) -> None:
@@ -271,4 +312,4 @@ def test_a_task_that_is_being_deleted_is_left_alone(sqlite_api: Any) -> None:
         connection.execute(update(tasks).values(status="obsolete"))
     for command in ("retry", "kill", "finish"):
         answer = sqlite_api.post(f"task/{command}", task_id=task_id)
-        assert (answer["success"], "obsolete" in answer["message"]) == (False, True)
+        assert (answer["data"], "obsolete" in answer["message"]) == (4, True)

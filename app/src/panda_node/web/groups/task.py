@@ -198,18 +198,31 @@ def retry(
     keep_gshare_priority: bool = False,
     ignore_hard_exhausted: bool = False,
 ) -> Answer:
-    """Tries what did not finish once more, with new parameters if there are any."""
+    """Tries what did not finish once more, with new parameters if there are any.
+
+    Data says how it went: 0 as it was, 3 with new parameters, else why it is not done.
+    """
     changes = new_parameters or {}
     if isinstance(changes, str):
         try:
             changes = untrusted.read_json(changes)
             untrusted.check(changes)
         except ValueError as error:
-            raise RefusalError(f"new_parameters: not JSON: {error}", 1) from error
+            raise RefusalError(f"new_parameters: not JSON: {error}") from error
     if not isinstance(changes, dict):
-        raise RefusalError("new_parameters: must be a JSON object", 1)
-    with call.database.writing("task retry") as connection:
-        work.retry(connection, work.own(connection, task_id, call.client, call.production), changes)
+        raise RefusalError("new_parameters: must be a JSON object")
+    try:
+        with call.database.writing("task retry") as connection:
+            task = work.own(connection, task_id, call.client, call.production)
+            work.retry(connection, task, changes)
+    except RefusalError as refusal:
+        if refusal.data is None:
+            raise
+        # The public package says success whatever the code.
+        return Answer(refusal.data, str(refusal))
+    if new_parameters:
+        text = f"reactivation accepted. jediTaskID={task_id} (currently in {task.status} state) will be re-executed"
+        return Answer(3, f"{text} with old and/or new input")
     return _registered("retry", task_id)
 
 
