@@ -73,14 +73,49 @@ def test_a_retry_may_change_what_the_next_attempts_need(api: Any) -> None:
         answer = api.post("task/retry", task_id=task_id, new_parameters=changes)
         assert (answer["success"], answer["data"], problem in answer["message"]) == (False, None, True), answer
     assert api.get("task/get_status", f"task_id={task_id}")["data"] == "finished", "a refusal changes nothing"
-    changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "taskPriority": 7}
-    assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["success"]
+    changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "currentPriority": 950}
+    assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["data"] == 3
     assert api.acquire() == []
     (job,) = api.acquire(site_name="BIG_SITE")
     shown = (job["minRamCount"], job["coreCount"], job["resource_type"], job["attemptNr"], job["currentPriority"])
-    assert shown == (8000, 4, "MCORE", 2, 7)
+    assert shown == (8000, 4, "MCORE", 2, 950)
     assert api.rows(jobs)[-1].max_attempts == 3, "two more"
     assert api.get("task/get_task_parameters", f"task_id={task_id}")["data"]["ramCount"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("who", "given", "priority"),
+    [
+        ("alice", {}, 1000),
+        ("alice", {"taskPriority": 5000}, 1000),
+        ("alice", {"currentPriority": 900, "taskPriority": 1050}, 900),
+        ("alice", {"currentPriority": 1100}, 1100),
+        ("alice", {"currentPriority": 1101}, 1000),
+        ("alice", {"currentPriority": 5}, 1000),
+        ("pilot", {"currentPriority": 5000, "taskPriority": 7}, 5000),
+        ("pilot", {"taskPriority": 7}, 7),
+        ("pilot", {"taskPriority": "high"}, 1000),
+    ],
+)
+def test_a_task_has_the_priority_that_its_sender_may_give(
+    sqlite_api: Any, who: str, given: dict[str, object], priority: int
+) -> None:
+    sqlite_api.submit(who, **given)
+    assert [task.priority for task in sqlite_api.rows(tasks)] == [priority]
+
+
+def test_a_retry_gives_the_priority_that_its_sender_may_give(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit(site=None, currentPriority=950)
+    for who, given, priority in (
+        ("alice", {"taskPriority": 5000}, 950),
+        ("alice", {"currentPriority": 5000}, 1000),
+        ("pilot", {"nEvents": 1}, 1000),
+        ("pilot", {"currentPriority": 5000}, 5000),
+    ):
+        with sqlite_api.database.writing("test") as connection:
+            connection.execute(update(tasks).values(status="broken"))
+        assert sqlite_api.post("task/retry", who, task_id=task_id, new_parameters=given)["data"] == 3
+        assert sqlite_api.rows(tasks)[0].priority == priority
 
 
 def test_a_broken_task_is_mended_by_a_retry_with_what_it_lacked(sqlite_api: Any) -> None:
@@ -283,7 +318,7 @@ def test_filters_find_ones_own_tasks(sqlite_api: Any) -> None:
 
 def test_what_ended_long_ago_is_deleted_as_a_whole(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delete_finished, "BATCH", 2)
-    ended, running = api.submit(taskName="ended"), api.submit(taskName="running", nEvents=1, taskPriority=1)
+    ended, running = api.submit(taskName="ended"), api.submit(taskName="running", nEvents=1, currentPriority=900)
     state = ["TEST_SITE" if name == "computingSite" else "NULL" for name in JOB_ATTRIBUTES]
     killed = api.post("job/submit", jobs=json.dumps([[*state, []]]))["data"][0][0]
     assert api.post("job/kill", job_ids=[killed])["data"] == [True]

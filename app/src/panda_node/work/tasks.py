@@ -13,11 +13,14 @@ from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
 from panda_node.work import states
-from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now
+from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now, whole_number
 
 DEFAULT_PRIORITY = 1000
+USER_PRIORITIES = range(900, 1101)
+"""Those that a task may have without the production role."""
 CHANGEABLE = {
     "site": "site",
+    "currentPriority": "priority",
     "taskPriority": "priority",
     "coreCount": "cores",
     "ramCount": "memory",
@@ -62,7 +65,6 @@ def submit(
         if twin:
             message = f"failed to register task: jediTaskID={twin.task_id} of that name is {twin.status}"
             raise RefusalError(message, STILL_ACTIVE)
-    priority = parameters.get("taskPriority")
     row = {
         "name": name,
         "owner": client.key,
@@ -71,13 +73,19 @@ def submit(
         "label": label,
         "site": text("site", "", 100) or None,
         "status": states.REGISTERED,
-        "priority": priority if type(priority) is int and abs(priority) < 10**6 else DEFAULT_PRIORITY,
+        "priority": _priority(parameters, production),
         "parent_id": parent,
         "parameters": json.dumps(parameters),
         "created": now(),
         "modified": now(),
     }
     return add_row(connection, tasks, row)
+
+
+def _priority(parameters: Mapping[str, Any], production: bool, default: int = DEFAULT_PRIORITY) -> int:
+    given = whole_number(parameters, "taskPriority", default) if production else default
+    given = whole_number(parameters, "currentPriority", given)
+    return given if production or given in USER_PRIORITIES else DEFAULT_PRIORITY
 
 
 def find(connection: Connection, task_id: int) -> Row[Any]:
@@ -115,7 +123,7 @@ def finish(connection: Connection, task: Row[Any], soft: bool) -> None:
     cancel(connection, wanted & (jobs.c.status == states.ACTIVATED) if soft else wanted, "the task was finished early")
 
 
-def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any]) -> int:
+def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any], production: bool) -> int:
     """Gives every job of an ended task that did not finish one more attempt; returns how many.
 
     The new attempts are made with the changed parameters. A task that has no jobs yet is split anew with them.
@@ -129,6 +137,8 @@ def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any]) ->
     for job in connection.execute(query):
         last[job.serial] = job
     columns = _changed(changes, anything=not last)
+    if "priority" in columns:
+        columns["priority"] = _priority(changes, production, task.priority)
     if changes:
         values = {"parameters": json.dumps({**json.loads(task.parameters), **changes})}
         values |= {name: columns[name] for name in ("site", "priority") if name in columns}

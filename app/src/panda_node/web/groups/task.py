@@ -214,7 +214,7 @@ def retry(
     try:
         with call.database.writing("task retry") as connection:
             task = work.own(connection, task_id, call.client, call.production)
-            work.retry(connection, task, changes)
+            work.retry(connection, task, changes, call.production)
     except RefusalError as refusal:
         if refusal.data is None:
             raise
