@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from panda_node.daemon.jobs import delete_finished
@@ -291,6 +292,9 @@ def test_input_files_are_shared_out() -> None:
         ('filters={"jediTaskID":"1 or 1"}', "filters: jediTaskID must be a number"),
         ('filters={"taskName":"a%5Cu0000"}', "cannot be printed"),
         ("since=yesterday", "since: must be a time"),
+        ('filters={"status":"(a%2B)%2B$"}', "filters: status: a pattern is * .* | ^ $ and text, 100 characters"),
+        ('filters={"site":"%5C%5CS*"}', "filters: site: a pattern is"),
+        ('filters={"taskName":"*' + "a" * 100 + '"}', "filters: taskName: a pattern is"),
     ],
 )
 def test_bad_filters_are_named(sqlite_api: Any, query: str, message: str) -> None:
@@ -314,6 +318,38 @@ def test_filters_find_ones_own_tasks(sqlite_api: Any) -> None:
     assert found({"site": "X'; DROP TABLE tasks; --"}, "bob") == [other]
     assert sqlite_api.get(listing, "n_tasks=0")["data"] == []
     assert set(task_group._FILTERS) >= {"jediTaskID", "reqID", "status", "superStatus", "userName", "taskName"}
+
+
+def test_tasks_are_listed_by_number_and_found_by_pattern(sqlite_api: Any) -> None:
+    first, second = sqlite_api.submit(taskName="user.alice.one/"), sqlite_api.submit(taskName="user.alice.two/")
+    sqlite_api.submit("bob")
+    third = sqlite_api.submit(taskName="user.alice.three/", site="BIG_SITE")
+    sqlite_api.post("task/kill", task_id=first)
+    listing = "task/get_tasks_detailed_info_since"
+
+    def found(n_tasks: int = 500, **filters: str) -> list[int]:
+        text = quote(json.dumps(filters))
+        return [task["jediTaskID"] for task in sqlite_api.get(listing, f"n_tasks={n_tasks}&filters={text}")["data"]]
+
+    assert found() == [first, second, third]
+    assert found(n_tasks=2) == [second, third]
+    assert found(status="aborting|broken") == [first]
+    assert found(taskName="alice.*t", status="registered") == [second, third]
+    assert found(taskName="^user.alice.t*o/$") == [second]
+    assert found(taskName="*e/$", n_tasks=2) == [third]
+    assert found(taskName="^alice*") == found(taskName="t*o*t") == []
+    assert found(site="^BIG|NONE$") == [third]
+    assert found(jediTaskID=f"^{first}$|^{third}$") == [first, third]
+    assert found(userName="bob|alice") == [first, second, third], "a pattern opens nobody else's tasks"
+
+
+def test_what_a_task_has_done_is_rounded(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit()
+    sqlite_api.daemon("split_tasks")
+    for job in sqlite_api.acquire(n_jobs=2):
+        sqlite_api.finish(job)
+    sqlite_api.daemon("add_main")
+    assert sqlite_api.get("task/get_detailed_info", f"task_id={task_id}")["data"]["pctFinished"] == 67
 
 
 def test_what_ended_long_ago_is_deleted_as_a_whole(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
