@@ -46,11 +46,8 @@ def test_a_task_from_submission_to_its_end(api: Any) -> None:
         (task_id, 100, "finished")
     ]
     details = api.get("task/get_details", f"task_id={task_id}&include_status=true&include_parameters=true")["data"]
-    assert (details["statistics"], details["status"], details["outDS"]) == (
-        "finished(3)",
-        "finished",
-        "user.alice.test_out.dat/",
-    )
+    assert (details["statistics"], details["status"], details["mergeStatus"]) == ("finished*3", "finished", None)
+    assert details["outDS"] == "user.alice.test_out.dat/,user.alice.test.log/"
     assert len(details["PandaID"]) == 3
     assert api.get("task/get_task_parameters", f"task_id={task_id}")["data"]["taskName"] == "user.alice.test/"
     assert api.get("task/get_detailed_info", f"task_id={task_id}")["data"]["nFilesFinished"] == 3
@@ -148,6 +145,19 @@ def test_killing_a_task(api: Any) -> None:
     api.report(job["PandaID"], "failed")
     assert api.daemon("add_main", "close_tasks")[1] == "1 tasks: 1 aborted"
     assert api.acquire() == [], "what was killed is not tried again"
+
+
+def test_the_details_name_each_container_once(sqlite_api: Any) -> None:
+    def item(kind: str, dataset: str, container: str | None = None) -> dict[str, object]:
+        return {"param_type": kind, "dataset": dataset, "container": container, "files": ["a"], "value": f"{dataset}.x"}
+
+    items = [item("input", "in"), item("input", "in"), {"value": 1}]
+    items += [item("output", "out.1", "out/"), item("output", "out.2", "out/"), item("output", "other")]
+    task_id = sqlite_api.submit(jobParameters=items, log="x")
+    details = sqlite_api.get("task/get_details", f"task_id={task_id}")["data"]
+    assert (details["inDS"], details["outDS"], details["statistics"]) == ("in", "out/,other", "")
+    sqlite_api.daemon("split_tasks")
+    assert sqlite_api.get("task/get_details", f"task_id={task_id}")["data"]["statistics"] == "activated*1"
 
 
 def test_a_command_that_is_not_done_has_the_public_packages_code(sqlite_api: Any) -> None:

@@ -61,10 +61,10 @@ def get_details(
     parameters = json.loads(task.parameters)
     details: dict[str, object] = {
         "inDS": ",".join(_data_sets(parameters, "input")),
-        "outDS": ",".join(_data_sets(parameters, "output")),
-        "statistics": ",".join(f"{status}({count})" for status, count in sorted(counts.items())),
+        "outDS": ",".join(_data_sets(parameters, "output", "log")),
+        "statistics": ",".join(f"{status}*{count}" for status, count in sorted(counts.items())),
         "PandaID": job_ids,
-        "mergeStatus": "NotRequired",
+        "mergeStatus": None,
         "mergePandaID": [],
     }
     if include_parameters:
@@ -77,10 +77,13 @@ def get_details(
     return details
 
 
-def _data_sets(parameters: dict[str, Any], kind: str) -> list[str]:
+def _data_sets(parameters: dict[str, Any], *kinds: str) -> list[str]:
+    """Each container once, or the data set where there is none."""
     items = parameters.get("jobParameters")
-    given = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return [str(item["dataset"]) for item in given if item.get("param_type") == kind and "dataset" in item]
+    given = [*(items if isinstance(items, list) else []), parameters.get("log")]
+    wanted = [item for item in given if isinstance(item, dict) and item.get("param_type") in kinds]
+    names = [item.get("container") or item.get("dataset") for item in wanted]
+    return list(dict.fromkeys(str(name) for name in names if name))
 
 
 @method("GET")
