@@ -29,7 +29,7 @@ def test_two_pilots_never_get_the_same_job(api: Any) -> None:
 
 def test_a_pilot_gets_what_it_may_and_can_run(api: Any) -> None:
     api.submit(nEvents=1, ramCount=4000, coreCount=8, taskName="big")
-    api.submit(nEvents=1, taskPriority=5000, taskName="urgent")
+    api.submit(nEvents=1, currentPriority=1100, taskName="urgent")
     api.submit("pilot", nEvents=1, prodSourceLabel="managed", taskName="production")
     api.daemon("split_tasks")
     assert api.acquire(site_name="ELSEWHERE") == []

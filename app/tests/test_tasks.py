@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from panda_node.daemon.jobs import delete_finished
@@ -45,11 +46,8 @@ def test_a_task_from_submission_to_its_end(api: Any) -> None:
         (task_id, 100, "finished")
     ]
     details = api.get("task/get_details", f"task_id={task_id}&include_status=true&include_parameters=true")["data"]
-    assert (details["statistics"], details["status"], details["outDS"]) == (
-        "finished(3)",
-        "finished",
-        "user.alice.test_out.dat/",
-    )
+    assert (details["statistics"], details["status"], details["mergeStatus"]) == ("finished*3", "finished", None)
+    assert details["outDS"] == "user.alice.test_out.dat/,user.alice.test.log/"
     assert len(details["PandaID"]) == 3
     assert api.get("task/get_task_parameters", f"task_id={task_id}")["data"]["taskName"] == "user.alice.test/"
     assert api.get("task/get_detailed_info", f"task_id={task_id}")["data"]["nFilesFinished"] == 3
@@ -71,16 +69,51 @@ def test_a_retry_may_change_what_the_next_attempts_need(api: Any) -> None:
         ("[1]", "new_parameters: must be a JSON object"),
     ):
         answer = api.post("task/retry", task_id=task_id, new_parameters=changes)
-        assert (answer["success"], problem in answer["message"]) == (False, True), answer
+        assert (answer["success"], answer["data"], problem in answer["message"]) == (False, None, True), answer
     assert api.get("task/get_status", f"task_id={task_id}")["data"] == "finished", "a refusal changes nothing"
-    changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "taskPriority": 7}
-    assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["success"]
+    changes = {"site": "BIG_SITE", "ramCount": 8000, "coreCount": 4, "maxAttempt": 2, "currentPriority": 950}
+    assert api.post("task/retry", task_id=task_id, new_parameters=json.dumps(changes))["data"] == 3
     assert api.acquire() == []
     (job,) = api.acquire(site_name="BIG_SITE")
     shown = (job["minRamCount"], job["coreCount"], job["resource_type"], job["attemptNr"], job["currentPriority"])
-    assert shown == (8000, 4, "MCORE", 2, 7)
+    assert shown == (8000, 4, "MCORE", 2, 950)
     assert api.rows(jobs)[-1].max_attempts == 3, "two more"
     assert api.get("task/get_task_parameters", f"task_id={task_id}")["data"]["ramCount"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("who", "given", "priority"),
+    [
+        ("alice", {}, 1000),
+        ("alice", {"taskPriority": 5000}, 1000),
+        ("alice", {"currentPriority": 900, "taskPriority": 1050}, 900),
+        ("alice", {"currentPriority": 1100}, 1100),
+        ("alice", {"currentPriority": 1101}, 1000),
+        ("alice", {"currentPriority": 5}, 1000),
+        ("pilot", {"currentPriority": 5000, "taskPriority": 7}, 5000),
+        ("pilot", {"taskPriority": 7}, 7),
+        ("pilot", {"taskPriority": "high"}, 1000),
+    ],
+)
+def test_a_task_has_the_priority_that_its_sender_may_give(
+    sqlite_api: Any, who: str, given: dict[str, object], priority: int
+) -> None:
+    sqlite_api.submit(who, **given)
+    assert [task.priority for task in sqlite_api.rows(tasks)] == [priority]
+
+
+def test_a_retry_gives_the_priority_that_its_sender_may_give(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit(site=None, currentPriority=950)
+    for who, given, priority in (
+        ("alice", {"taskPriority": 5000}, 950),
+        ("alice", {"currentPriority": 5000}, 1000),
+        ("pilot", {"nEvents": 1}, 1000),
+        ("pilot", {"currentPriority": 5000}, 5000),
+    ):
+        with sqlite_api.database.writing("test") as connection:
+            connection.execute(update(tasks).values(status="broken"))
+        assert sqlite_api.post("task/retry", who, task_id=task_id, new_parameters=given)["data"] == 3
+        assert sqlite_api.rows(tasks)[0].priority == priority
 
 
 def test_a_broken_task_is_mended_by_a_retry_with_what_it_lacked(sqlite_api: Any) -> None:
@@ -99,7 +132,7 @@ def test_killing_a_task(api: Any) -> None:
     assert api.post("task/kill", "bob", task_id=task_id) == {
         "success": False,
         "message": "not the task owner or no production role",
-        "data": 1,
+        "data": None,
     }
     answer = api.post("task/kill", task_id=task_id)
     message = f"command=kill is registered for task ID {task_id}. will be executed in a few minutes"
@@ -112,8 +145,62 @@ def test_killing_a_task(api: Any) -> None:
     api.report(job["PandaID"], "failed")
     assert api.daemon("add_main", "close_tasks")[1] == "1 tasks: 1 aborted"
     assert api.acquire() == [], "what was killed is not tried again"
-    assert api.post("task/kill", task_id=task_id)["message"] == "the task is already aborted"
-    assert api.post("task/kill", task_id=12345)["success"] is False
+
+
+def test_the_details_name_each_container_once(sqlite_api: Any) -> None:
+    def item(kind: str, dataset: str, container: str | None = None) -> dict[str, object]:
+        return {"param_type": kind, "dataset": dataset, "container": container, "files": ["a"], "value": f"{dataset}.x"}
+
+    items = [item("input", "in"), item("input", "in"), {"value": 1}]
+    items += [item("output", "out.1", "out/"), item("output", "out.2", "out/"), item("output", "other")]
+    task_id = sqlite_api.submit(jobParameters=items, log="x")
+    details = sqlite_api.get("task/get_details", f"task_id={task_id}")["data"]
+    assert (details["inDS"], details["outDS"], details["statistics"]) == ("in", "out/,other", "")
+    sqlite_api.daemon("split_tasks")
+    assert sqlite_api.get("task/get_details", f"task_id={task_id}")["data"]["statistics"] == "activated*1"
+
+
+def test_a_command_that_is_not_done_has_the_public_packages_code(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit()
+    messages: set[str] = set()
+
+    def answers(who: str, task_id: int) -> dict[str, tuple[bool, int | None]]:
+        given = {name: sqlite_api.post(f"task/{name}", who, task_id=task_id) for name in ("kill", "finish", "retry")}
+        given["change"] = sqlite_api.post("task/retry", who, task_id=task_id, new_parameters={"site": "BIG_SITE"})
+        messages.update(answer["message"] for answer in given.values())
+        return {name: (answer["success"], answer["data"]) for name, answer in given.items()}
+
+    not_mine = dict.fromkeys(("kill", "finish", "retry", "change"), (False, None))
+    assert answers("bob", task_id) == answers("bob", 12345) == not_mine
+    assert messages == {"not the task owner or no production role"}
+    messages.clear()
+    unknown = {"kill": (False, 2), "finish": (False, 2), "retry": (True, 2), "change": (True, 2)}
+    assert answers("pilot", 12345) == unknown
+    assert messages == {"jediTaskID=12345 not found"}
+    sqlite_api.daemon("split_tasks")
+    sqlite_api.acquire()
+    assert sqlite_api.post("task/kill", task_id=task_id)["data"] == 0
+    messages.clear()
+    rejected = {"kill": (False, 4), "finish": (False, 4), "retry": (True, 4), "change": (True, 2)}
+    assert answers("alice", task_id) == rejected
+    assert messages == {
+        f"Command rejected: the {command} command is not accepted if the task is in aborting status"
+        for command in ("kill", "finish", "retry")
+    }
+    assert sqlite_api.get("task/get_status", f"task_id={task_id}")["data"] == "aborting"
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "aborted", "broken"])
+def test_a_task_that_has_ended_is_only_tried_again(sqlite_api: Any, status: str) -> None:
+    task_id = sqlite_api.submit()
+    with sqlite_api.database.writing("test") as connection:
+        connection.execute(update(tasks).values(status=status))
+    for command in ("kill", "finish"):
+        answer = sqlite_api.post(f"task/{command}", task_id=task_id)
+        assert (answer["success"], answer["data"]) == (False, 4)
+    answer = sqlite_api.post("task/retry", task_id=task_id, new_parameters={"site": "BIG_SITE"})
+    message = f"reactivation accepted. jediTaskID={task_id} (currently in {status} state) will be re-executed"
+    assert (answer["success"], answer["data"], answer["message"].startswith(message)) == (True, 3, True)
 
 
 def test_finishing_a_task_early(api: Any) -> None:
@@ -215,6 +302,9 @@ def test_input_files_are_shared_out() -> None:
         ('filters={"jediTaskID":"1 or 1"}', "filters: jediTaskID must be a number"),
         ('filters={"taskName":"a%5Cu0000"}', "cannot be printed"),
         ("since=yesterday", "since: must be a time"),
+        ('filters={"status":"(a%2B)%2B$"}', "filters: status: a pattern is * .* | ^ $ and text, 100 characters"),
+        ('filters={"site":"%5C%5CS*"}', "filters: site: a pattern is"),
+        ('filters={"taskName":"*' + "a" * 100 + '"}', "filters: taskName: a pattern is"),
     ],
 )
 def test_bad_filters_are_named(sqlite_api: Any, query: str, message: str) -> None:
@@ -240,9 +330,41 @@ def test_filters_find_ones_own_tasks(sqlite_api: Any) -> None:
     assert set(task_group._FILTERS) >= {"jediTaskID", "reqID", "status", "superStatus", "userName", "taskName"}
 
 
+def test_tasks_are_listed_by_number_and_found_by_pattern(sqlite_api: Any) -> None:
+    first, second = sqlite_api.submit(taskName="user.alice.one/"), sqlite_api.submit(taskName="user.alice.two/")
+    sqlite_api.submit("bob")
+    third = sqlite_api.submit(taskName="user.alice.three/", site="BIG_SITE")
+    sqlite_api.post("task/kill", task_id=first)
+    listing = "task/get_tasks_detailed_info_since"
+
+    def found(n_tasks: int = 500, **filters: str) -> list[int]:
+        text = quote(json.dumps(filters))
+        return [task["jediTaskID"] for task in sqlite_api.get(listing, f"n_tasks={n_tasks}&filters={text}")["data"]]
+
+    assert found() == [first, second, third]
+    assert found(n_tasks=2) == [second, third]
+    assert found(status="aborting|broken") == [first]
+    assert found(taskName="alice.*t", status="registered") == [second, third]
+    assert found(taskName="^user.alice.t*o/$") == [second]
+    assert found(taskName="*e/$", n_tasks=2) == [third]
+    assert found(taskName="^alice*") == found(taskName="t*o*t") == []
+    assert found(site="^BIG|NONE$") == [third]
+    assert found(jediTaskID=f"^{first}$|^{third}$") == [first, third]
+    assert found(userName="bob|alice") == [first, second, third], "a pattern opens nobody else's tasks"
+
+
+def test_what_a_task_has_done_is_rounded(sqlite_api: Any) -> None:
+    task_id = sqlite_api.submit()
+    sqlite_api.daemon("split_tasks")
+    for job in sqlite_api.acquire(n_jobs=2):
+        sqlite_api.finish(job)
+    sqlite_api.daemon("add_main")
+    assert sqlite_api.get("task/get_detailed_info", f"task_id={task_id}")["data"]["pctFinished"] == 67
+
+
 def test_what_ended_long_ago_is_deleted_as_a_whole(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delete_finished, "BATCH", 2)
-    ended, running = api.submit(taskName="ended"), api.submit(taskName="running", nEvents=1, taskPriority=1)
+    ended, running = api.submit(taskName="ended"), api.submit(taskName="running", nEvents=1, currentPriority=900)
     state = ["TEST_SITE" if name == "computingSite" else "NULL" for name in JOB_ATTRIBUTES]
     killed = api.post("job/submit", jobs=json.dumps([[*state, []]]))["data"][0][0]
     assert api.post("job/kill", job_ids=[killed])["data"] == [True]
@@ -271,4 +393,4 @@ def test_a_task_that_is_being_deleted_is_left_alone(sqlite_api: Any) -> None:
         connection.execute(update(tasks).values(status="obsolete"))
     for command in ("retry", "kill", "finish"):
         answer = sqlite_api.post(f"task/{command}", task_id=task_id)
-        assert (answer["success"], "obsolete" in answer["message"]) == (False, True)
+        assert (answer["data"], "obsolete" in answer["message"]) == (4, True)

@@ -13,11 +13,14 @@ from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
 from panda_node.work import states
-from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now
+from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now, whole_number
 
 DEFAULT_PRIORITY = 1000
+USER_PRIORITIES = range(900, 1101)
+"""Those that a task may have without the production role."""
 CHANGEABLE = {
     "site": "site",
+    "currentPriority": "priority",
     "taskPriority": "priority",
     "coreCount": "cores",
     "ramCount": "memory",
@@ -26,8 +29,12 @@ CHANGEABLE = {
 }
 """Parameters that a retry may change once there are jobs, and the columns of a job that they mean."""
 # What the public package says with a task that it does not take.
-DUPLICATE = 2
+STILL_ACTIVE = 2
 SERVER_ERROR = 4
+# And with a command. Never 1: clients take it for True.
+NOT_FOUND = 2
+WRONG_STATE = 4
+_STOPPABLE = (states.REGISTERED, states.RUNNING, states.FINISHING)
 _NAME = re.compile(r"[^\x00-\x1f]{1,512}")
 
 
@@ -57,8 +64,7 @@ def submit(
         twin = connection.execute(query.where(tasks.c.status.in_(states.TASK_ACTIVE))).first()
         if twin:
             message = f"failed to register task: jediTaskID={twin.task_id} of that name is {twin.status}"
-            raise RefusalError(message, DUPLICATE)
-    priority = parameters.get("taskPriority")
+            raise RefusalError(message, STILL_ACTIVE)
     row = {
         "name": name,
         "owner": client.key,
@@ -67,13 +73,19 @@ def submit(
         "label": label,
         "site": text("site", "", 100) or None,
         "status": states.REGISTERED,
-        "priority": priority if type(priority) is int and abs(priority) < 10**6 else DEFAULT_PRIORITY,
+        "priority": _priority(parameters, production),
         "parent_id": parent,
         "parameters": json.dumps(parameters),
         "created": now(),
         "modified": now(),
     }
     return add_row(connection, tasks, row)
+
+
+def _priority(parameters: Mapping[str, Any], production: bool, default: int = DEFAULT_PRIORITY) -> int:
+    given = whole_number(parameters, "taskPriority", default) if production else default
+    given = whole_number(parameters, "currentPriority", given)
+    return given if production or given in USER_PRIORITIES else DEFAULT_PRIORITY
 
 
 def find(connection: Connection, task_id: int) -> Row[Any]:
@@ -87,37 +99,46 @@ def find(connection: Connection, task_id: int) -> Row[Any]:
 def own(connection: Connection, task_id: int, client: Identity, production: bool) -> Row[Any]:
     """The task's row, if the client may change it."""
     row = connection.execute(select(tasks).where(tasks.c.task_id == task_id)).one_or_none()
+    if row is None and production:
+        raise RefusalError(f"jediTaskID={task_id} not found", NOT_FOUND)
     if row is None or (row.owner != client.key and not production):
-        raise RefusalError("not the task owner or no production role", 1)
+        raise RefusalError("not the task owner or no production role")
     return row
 
 
 def kill(connection: Connection, task: Row[Any]) -> None:
     """Ends a task: waiting jobs at once, the others when their pilots have been told."""
+    if task.status not in _STOPPABLE:
+        raise _rejected("kill", task)
     _move(connection, task, states.ABORTING)
     cancel(connection, jobs.c.task_id == task.task_id, "the task was killed")
 
 
 def finish(connection: Connection, task: Row[Any], soft: bool) -> None:
     """Ends a task with what it has: waiting jobs at once, the others by kill, or by themselves if `soft`."""
+    if task.status not in _STOPPABLE:
+        raise _rejected("finish", task)
     _move(connection, task, states.FINISHING)
     wanted = jobs.c.task_id == task.task_id
     cancel(connection, wanted & (jobs.c.status == states.ACTIVATED) if soft else wanted, "the task was finished early")
 
 
-def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any]) -> int:
+def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any], production: bool) -> int:
     """Gives every job of an ended task that did not finish one more attempt; returns how many.
 
     The new attempts are made with the changed parameters. A task that has no jobs yet is split anew with them.
     """
     if task.status not in states.TASK_FINAL:
-        raise RefusalError(f"retry is not possible: the task is {task.status}", 1)
+        # The public package takes new parameters for a second submission, and answers as to that.
+        raise _rejected("retry", task, STILL_ACTIVE if changes else WRONG_STATE)
     _move(connection, task, states.RUNNING)
     last: dict[int, Row[Any]] = {}
     query = select(jobs).where(jobs.c.task_id == task.task_id).order_by(jobs.c.serial, jobs.c.attempt)
     for job in connection.execute(query):
         last[job.serial] = job
     columns = _changed(changes, anything=not last)
+    if "priority" in columns:
+        columns["priority"] = _priority(changes, production, task.priority)
     if changes:
         values = {"parameters": json.dumps({**json.loads(task.parameters), **changes})}
         values |= {name: columns[name] for name in ("site", "priority") if name in columns}
@@ -137,12 +158,12 @@ def _changed(changes: Mapping[str, Any], anything: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for key, value in changes.items():
         if key == "taskName" or not (anything or key in CHANGEABLE):
-            raise RefusalError(f"retry cannot change {key[:100]}, only {', '.join(CHANGEABLE)}", 1)
+            raise RefusalError(f"retry cannot change {key[:100]}, only {', '.join(CHANGEABLE)}")
         if key == "site":
             if not isinstance(value, str) or not 0 < len(value) <= 100:
-                raise RefusalError("retry: site must be a text of 100 at most", 1)
+                raise RefusalError("retry: site must be a text of 100 at most")
         elif key in CHANGEABLE and (type(value) is not int or not 0 < value < 10**6):
-            raise RefusalError(f"retry: {key} must be a whole number from 1 to 999999", 1)
+            raise RefusalError(f"retry: {key} must be a whole number from 1 to 999999")
         if key in CHANGEABLE:
             columns[CHANGEABLE[key]] = value
     if "cores" in columns:
@@ -151,13 +172,16 @@ def _changed(changes: Mapping[str, Any], anything: bool) -> dict[str, Any]:
 
 
 def _move(connection: Connection, task: Row[Any], status: str, expected: str | None = None) -> None:
-    before = expected or task.status
-    if before not in states.TASK_ACTIVE and status != states.RUNNING:
-        raise RefusalError(f"the task is already {before}", 1)
-    same = (tasks.c.task_id == task.task_id) & (tasks.c.status == before)
+    same = (tasks.c.task_id == task.task_id) & (tasks.c.status == (expected or task.status))
     values = {"status": status, "modified": now(), "diagnostics": None}
     if connection.execute(update(tasks).where(same).values(**values)).rowcount != 1:
-        raise RefusalError("the task is being changed at this moment, try again", 1)
+        raise RefusalError("the task is being changed at this moment, try again", WRONG_STATE)
+
+
+def _rejected(command: str, task: Row[Any], code: int = WRONG_STATE) -> RefusalError:
+    return RefusalError(
+        f"Command rejected: the {command} command is not accepted if the task is in {task.status} status", code
+    )
 
 
 def progress(connection: Connection, task_ids: list[int]) -> dict[int, dict[str, int]]:

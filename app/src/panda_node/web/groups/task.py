@@ -26,6 +26,10 @@ _FILTERS = {
     "vo": tasks.c.vo,
 }
 _NUMBERS = ("jediTaskID", "reqID")
+# What makes a filter's value a pattern in the public package, and what of it is taken here.
+_PATTERN = re.compile(r"[$*+?\\|()^]")
+_MAX_PATTERN = 100
+_TAKEN = re.compile(rf"[^+?\\()]{{1,{_MAX_PATTERN}}}")
 
 
 @method("POST")
@@ -57,10 +61,10 @@ def get_details(
     parameters = json.loads(task.parameters)
     details: dict[str, object] = {
         "inDS": ",".join(_data_sets(parameters, "input")),
-        "outDS": ",".join(_data_sets(parameters, "output")),
-        "statistics": ",".join(f"{status}({count})" for status, count in sorted(counts.items())),
+        "outDS": ",".join(_data_sets(parameters, "output", "log")),
+        "statistics": ",".join(f"{status}*{count}" for status, count in sorted(counts.items())),
         "PandaID": job_ids,
-        "mergeStatus": "NotRequired",
+        "mergeStatus": None,
         "mergePandaID": [],
     }
     if include_parameters:
@@ -73,10 +77,13 @@ def get_details(
     return details
 
 
-def _data_sets(parameters: dict[str, Any], kind: str) -> list[str]:
+def _data_sets(parameters: dict[str, Any], *kinds: str) -> list[str]:
+    """Each container once, or the data set where there is none."""
     items = parameters.get("jobParameters")
-    given = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return [str(item["dataset"]) for item in given if item.get("param_type") == kind and "dataset" in item]
+    given = [*(items if isinstance(items, list) else []), parameters.get("log")]
+    wanted = [item for item in given if isinstance(item, dict) and item.get("param_type") in kinds]
+    names = [item.get("container") or item.get("dataset") for item in wanted]
+    return list(dict.fromkeys(str(name) for name in names if name))
 
 
 @method("GET")
@@ -91,9 +98,16 @@ def get_task_parameters(call: Call, task_id: int) -> dict[str, object]:
 def get_tasks_detailed_info_since(
     call: Call, since: str | None = None, filters: str | None = None, n_tasks: int = 500
 ) -> list[dict[str, object]]:
-    """The latest tasks of the client, or of the user that the filters name; `filters` is JSON."""
+    """The latest tasks of the client, or of the user that the filters name, by number; `filters` is JSON.
+
+    A filter's value may be a pattern, which is looked for in the latest `n_tasks`: * and .* stand for anything, | parts
+    alternatives, ^ and $ are the ends. The public package takes any regular expression, of which some take for ever.
+    """
     conditions = []
     chosen = _read_filters(filters)
+    patterns = {key: chosen.pop(key) for key in list(chosen) if _PATTERN.search(chosen[key])}
+    if wrong := [key for key, pattern in patterns.items() if not _TAKEN.fullmatch(pattern)]:
+        raise RefusalError(f"filters: {wrong[0]}: a pattern is * .* | ^ $ and text, {_MAX_PATTERN} characters at most")
     if "userName" not in chosen and not set(_NUMBERS) & set(chosen):
         chosen["userName"] = call.client.name
     elif "userName" not in chosen:
@@ -111,7 +125,8 @@ def get_tasks_detailed_info_since(
         query = select(tasks).where(*conditions).order_by(tasks.c.task_id.desc()).limit(limit)
         rows = connection.execute(query).all()
         counts = work.progress(connection, [row.task_id for row in rows])
-    return [_described(row, counts[row.task_id]) for row in rows]
+    described = [_described(row, counts[row.task_id]) for row in reversed(rows)]
+    return [task for task in described if all(_found(patterns[key], str(task[key])) for key in patterns)]
 
 
 @method("GET")
@@ -138,6 +153,21 @@ def _read_filters(text: str | None) -> dict[str, str]:
     return values
 
 
+def _found(pattern: str, text: str) -> bool:
+    """Whether an alternative of the pattern is somewhere in the text; one pass over the text for each."""
+    return any(_follow(alternative.replace(".*", "*").split("*"), f"^{text}$") for alternative in pattern.split("|"))
+
+
+def _follow(pieces: list[str], text: str) -> bool:
+    place = 0
+    for piece in pieces:
+        place = text.find(piece, place)
+        if place < 0:
+            return False
+        place += len(piece)
+    return True
+
+
 def _number(key: str, value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", value):
         raise RefusalError(f"filters: {key} must be a number")
@@ -146,7 +176,7 @@ def _number(key: str, value: str) -> int:
 
 def _described(task: Row[Any], counts: dict[str, int]) -> dict[str, object]:
     def percent(count: int) -> int:
-        return 100 * count // counts["total"] if counts["total"] else 0
+        return round(100 * count / counts["total"]) if counts["total"] else 0
 
     return {
         "jediTaskID": task.task_id,
@@ -198,18 +228,31 @@ def retry(
     keep_gshare_priority: bool = False,
     ignore_hard_exhausted: bool = False,
 ) -> Answer:
-    """Tries what did not finish once more, with new parameters if there are any."""
+    """Tries what did not finish once more, with new parameters if there are any.
+
+    Data says how it went: 0 as it was, 3 with new parameters, else why it is not done.
+    """
     changes = new_parameters or {}
     if isinstance(changes, str):
         try:
             changes = untrusted.read_json(changes)
             untrusted.check(changes)
         except ValueError as error:
-            raise RefusalError(f"new_parameters: not JSON: {error}", 1) from error
+            raise RefusalError(f"new_parameters: not JSON: {error}") from error
     if not isinstance(changes, dict):
-        raise RefusalError("new_parameters: must be a JSON object", 1)
-    with call.database.writing("task retry") as connection:
-        work.retry(connection, work.own(connection, task_id, call.client, call.production), changes)
+        raise RefusalError("new_parameters: must be a JSON object")
+    try:
+        with call.database.writing("task retry") as connection:
+            task = work.own(connection, task_id, call.client, call.production)
+            work.retry(connection, task, changes, call.production)
+    except RefusalError as refusal:
+        if refusal.data is None:
+            raise
+        # The public package says success whatever the code.
+        return Answer(refusal.data, str(refusal))
+    if new_parameters:
+        text = f"reactivation accepted. jediTaskID={task_id} (currently in {task.status} state) will be re-executed"
+        return Answer(3, f"{text} with old and/or new input")
     return _registered("retry", task_id)
 
 
