@@ -46,6 +46,23 @@ def test_a_pilot_gets_what_it_may_and_can_run(api: Any) -> None:
     assert answer["message"] == "Argument error: missing a required argument: 'site_name'"
 
 
+def test_what_a_task_says_of_its_jobs_reaches_their_pilots(sqlite_api: Any) -> None:
+    said = {"container_name": "docker://alma9", "noLoopingCheck": True, "maxWalltime": 2, "coreCount": 4}
+    sqlite_api.submit(nEvents=1, taskName="special", **said, ramCount=2000, ramCountUnit="MBPerCore", baseRamCount=500)
+    sqlite_api.submit(nEvents=1, taskName="fixed", coreCount=4, ramCount=2000, ramUnit="MBPerCoreFixed")
+    sqlite_api.submit(nEvents=1, taskName="plain", coreCount=4, ramCount=2000, ramUnit="MB", ramCountUnit="MBPerCore")
+    sqlite_api.daemon("split_tasks")
+    special, fixed, plain = sqlite_api.acquire(n_jobs=3)
+    assert (special["container_name"], special["loopingCheck"], special["maxWalltime"]) == (
+        "docker://alma9",
+        False,
+        7200,
+    )
+    assert [job["minRamCount"] for job in (special, fixed, plain)] == [8500, 8000, 2000]
+    assert plain["maxWalltime"] == 0
+    assert not {"container_name", "loopingCheck"} & plain.keys()
+
+
 def test_reports_that_come_twice_late_or_never_should(api: Any) -> None:
     api.submit(nEvents=2)
     api.daemon("split_tasks")

@@ -14,6 +14,8 @@ from panda_node.work import states
 
 NO_COMMAND = "NULL"
 KILL = "tobekilled"
+NO_LOOPING_CHECK = "lc"
+"""In a job's specialHandling: its pilot is not to end it because it seems to hang."""
 MAX_AT_ONCE = 100
 """Jobs that one call may take."""
 UNHEARD_OF = 3
@@ -219,6 +221,12 @@ def for_pilot(job: Row[Any], its_files: Sequence[Row[Any]]) -> dict[str, Any]:
     outputs = [file for file in its_files if file.type not in _INPUT]
     log = next((file for file in outputs if file.type == "log"), None)
 
+    only_some: dict[str, object] = {}
+    if extra.get("container_name"):
+        only_some["container_name"] = extra["container_name"]
+    if NO_LOOPING_CHECK in str(extra.get("specialHandling", "")).split(","):
+        only_some["loopingCheck"] = False
+
     def joined(rows: Iterable[Row[Any]], column: str) -> str:
         return ",".join(str(getattr(row, column) or "") for row in rows)
 
@@ -265,6 +273,7 @@ def for_pilot(job: Row[Any], its_files: Sequence[Row[Any]]) -> dict[str, Any]:
         "maxWalltime": extra.get("maxWalltime", 0),
         "resource_type": job.resource_type or "SCORE",
         "nSent": 0,
+        **only_some,
     }
 
 
