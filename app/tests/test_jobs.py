@@ -46,6 +46,30 @@ def test_a_pilot_gets_what_it_may_and_can_run(api: Any) -> None:
     assert answer["message"] == "Argument error: missing a required argument: 'site_name'"
 
 
+def test_a_pilot_for_tests_of_a_computing_element_takes_those_of_production_too(sqlite_api: Any) -> None:
+    for label in ("test", "prod_test", "install", "managed"):
+        sqlite_api.submit("pilot", nEvents=1, prodSourceLabel=label, taskName=label)
+    sqlite_api.daemon("split_tasks")
+    (first,) = sqlite_api.acquire(prod_source_label="test", n_jobs=5)
+    others = sqlite_api.acquire(prod_source_label="test", computing_element="ce1", n_jobs=5)
+    assert [job["prodSourceLabel"] for job in (first, *others)] == ["test", "prod_test", "install"]
+
+
+def test_a_pilot_names_a_user_by_name_or_dn(sqlite_api: Any) -> None:
+    sqlite_api.submit(nEvents=2)
+    sqlite_api.daemon("split_tasks")
+    assert sqlite_api.acquire(prod_user_id="/DC=test/CN=bob") == []
+    assert len(sqlite_api.acquire(prod_user_id="/DC=test/CN=alice/CN=706520")) == 1
+    assert len(sqlite_api.acquire(prod_user_id="alice")) == 1
+
+
+@pytest.mark.parametrize("time", [3600.5, 3600, -1, "3600", "unknown"])
+def test_a_pilot_may_say_how_much_time_it_has_left(sqlite_api: Any, time: object) -> None:
+    sqlite_api.submit(nEvents=1)
+    sqlite_api.daemon("split_tasks")
+    assert len(sqlite_api.acquire(remaining_time=time)) == 1
+
+
 def test_what_a_task_says_of_its_jobs_reaches_their_pilots(sqlite_api: Any) -> None:
     said = {"container_name": "docker://alma9", "noLoopingCheck": True, "maxWalltime": 2, "coreCount": 4}
     sqlite_api.submit(nEvents=1, taskName="special", **said, ramCount=2000, ramCountUnit="MBPerCore", baseRamCount=500)

@@ -47,6 +47,7 @@ _jobs = jobs  # the argument of `submit` has the same name
 def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
     attempts = max(1, min(work.whole_number(job, "maxAttempt", 1), 100))
     label = str(job.get("prodSourceLabel", "user"))
+    cores = max(1, work.whole_number(job, "coreCount", 1))
     priority = work.whole_number(job, "currentPriority", work.whole_number(job, "assignedPriority", DEFAULT_PRIORITY))
     if not call.production or label in ("user", "panda"):
         job["prodUserID"] = call.client.dn
@@ -62,8 +63,8 @@ def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
         "attempt": 1,
         "max_attempts": attempts,
         "priority": priority,
-        "resource_type": work.cut(job.get("resource_type"), 16),
-        "cores": max(1, work.whole_number(job, "coreCount", 1)),
+        "resource_type": work.cut(job.get("resource_type", "SCORE" if cores == 1 else "MCORE"), 16),
+        "cores": cores,
         "memory": max(0, work.whole_number(job, "minRamCount")),
         "disk": max(0, work.whole_number(job, "maxDiskCount")),
         "transformation": work.cut(job.get("transformation"), 500),
