@@ -177,11 +177,17 @@ def test_killing_jobs(api: Any) -> None:
     assert api.post("job/kill", "bob", job_ids=numbers)["data"] == [False] * 3
     assert api.post("job/kill", job_ids=[*numbers, 999])["data"] == [True, True, True, False]
     assert api.count(jobs) == {"cancelled": 2, "sent": 1}
+    for who in ("alice", "pilot"):
+        assert api.post("job/kill", who, job_ids=numbers)["data"] == [False] * 3, "there is nothing left to kill"
     status = api.get("pilot/get_job_status", f"job_ids={job['PandaID']}&job_ids=999")["data"]
     assert status == [
         {"job_id": job["PandaID"], "status": "sent", "attempt_number": 1},
         {"job_id": 999, "status": "not found", "attempt_number": 0},
     ]
+    api.report(job["PandaID"], "failed")
+    api.daemon("add_main")
+    assert api.count(jobs) == {"cancelled": 3}
+    assert api.report(job["PandaID"], "failed")["data"]["command"] == "tobekilled"
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 1e999, 10**30])

@@ -99,12 +99,17 @@ def kill(
     use_email_as_id: bool = False,
     kill_options: list[str] | None = None,
 ) -> list[bool]:
-    """Kills jobs: waiting ones now, the others when their pilots next report. True for each that is the client's."""
+    """Kills jobs: waiting ones now, the others when their pilots next report. True for each that this call kills.
+
+    False for one that has ended or was killed before, and for one that is not the client's.
+    """
     _bounded(job_ids)
+    active = jobs.c.status.in_(states.ACTIVE) & jobs.c.command.is_(None)
+    query = select(jobs.c.job_id, jobs.c.owner).where(among(jobs.c.job_id, job_ids), active)
     with call.database.writing("job kill") as connection:
-        query = select(jobs.c.job_id, jobs.c.owner).where(among(jobs.c.job_id, job_ids))
-        owners = {row.job_id: row.owner for row in connection.execute(query)}
-        mine = [job_id for job_id, owner in owners.items() if call.production or owner == call.client.key]
+        # Locked: of two clients at once, only one has killed a job.
+        rows = connection.execute(query.order_by(jobs.c.job_id).with_for_update())
+        mine = {row.job_id for row in rows if call.production or row.owner == call.client.key}
         work.cancel(connection, among(jobs.c.job_id, mine), f"killed by {call.client.name}"[:500])
     return [job_id in mine for job_id in job_ids]
 
