@@ -153,6 +153,24 @@ def test_failed_jobs_are_tried_again_within_limits(api: Any) -> None:
     assert api.daemon("close_tasks") == ["1 tasks: 1 finished"]
 
 
+def test_the_errors_of_pilot_payload_and_server_are_told_apart(sqlite_api: Any) -> None:
+    sqlite_api.submit(nEvents=2)
+    sqlite_api.daemon("split_tasks")
+    errors = {"pilot_error_code": 1305, "pilot_error_diag": "payload broke", "exe_error_code": 65}
+    failed, lost = sqlite_api.acquire(n_jobs=2)
+    sqlite_api.report(failed["PandaID"], "failed", **errors, exe_error_diag="x" * 1000)
+    sqlite_api.report(lost["PandaID"], "running", **errors)
+    sqlite_api.daemon("add_main")
+    sqlite_api.age(2000, jobs)
+    assert sqlite_api.daemon("expire_heartbeats") == ["1 jobs expired"]
+    described = sqlite_api.post("job/get_description", job_ids=[failed["PandaID"], lost["PandaID"]])["data"]
+    for job, server in zip(described, (0, 1), strict=True):
+        assert (job["pilotErrorCode"], job["pilotErrorDiag"]) == (1305, "payload broke")
+        assert (job["exeErrorCode"], job["taskBufferErrorCode"]) == (65, server)
+    assert described[0]["exeErrorDiag"] == "x" * 500
+    assert described[1]["taskBufferErrorDiag"].startswith("lost heartbeat")
+
+
 def test_a_pilot_that_falls_silent_loses_its_job(api: Any) -> None:
     api.submit(nEvents=2)
     api.daemon("split_tasks")

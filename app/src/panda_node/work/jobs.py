@@ -195,6 +195,8 @@ def fail(connection: Connection, job: Row[Any], source: str, text: str) -> str |
     status = states.CANCELLED if present.command == KILL and job.reported else states.FAILED
     values = {"status": status, "modified": now(), "ended": now(), "command": None}
     values |= {"error_source": source, "error_text": text[:500]}
+    if source != job.error_source:
+        values["error_code"] = None  # the other's
     connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(**values))
     limit = job.max_attempts + (UNHEARD_OF if job.status == states.SENT else 0)
     if wanted and job.attempt < limit and present.command != KILL:

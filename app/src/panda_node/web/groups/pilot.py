@@ -174,6 +174,11 @@ def update_job(
         "sourceSite": source_site,
         "destinationSite": destination_site,
         "metadata": meta_data or None,
+        # The columns have room for one of the two, and what the server finds later takes its place.
+        "pilotErrorCode": pilot_error_code or None,
+        "pilotErrorDiag": work.cut(pilot_error_diag or None, 500),
+        "exeErrorCode": exe_error_code or None,
+        "exeErrorDiag": work.cut(exe_error_diag or None, 500),
     }
     measures = {name: value for name, value in measures.items() if value is not None}
     details = {
