@@ -270,9 +270,10 @@ def test_statistics(api: Any) -> None:
     api.submit()
     api.daemon("split_tasks")
     api.acquire()
-    assert api.get("statistics/active_job_stats_by_site")["data"] == {"TEST_SITE": {"activated": 2, "sent": 1}}
+    counts = {"assigned": 0, "activated": 2, "sent": 1, "running": 0}
+    assert api.get("statistics/active_job_stats_by_site")["data"] == {"TEST_SITE": counts}
     by_type = api.get("statistics/job_stats_by_site_and_resource_type", "time_window=60")["data"]
-    assert by_type == {"TEST_SITE": {"SCORE": {"activated": 2, "sent": 1}}}
+    assert by_type == {"TEST_SITE": {"SCORE": {**counts, "finished": 0, "failed": 0}}}
     assert api.get("statistics/job_stats_by_site_and_resource_type", "time_window=99999")["success"] is False
 
 

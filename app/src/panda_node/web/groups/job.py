@@ -124,7 +124,7 @@ def get_status(call: Call, job_ids: list[int], timeout: int = 60) -> list[dict[s
     return [
         {"command": known[job_id].command, "status": known[job_id].status}
         if job_id in known
-        else {"command": work.KILL, "status": "not found"}
+        else {"command": work.KILL, "status": "unknown"}
         for job_id in job_ids
     ]
 
