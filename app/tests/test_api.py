@@ -176,5 +176,9 @@ def test_who_sent_a_request(client: testing.TestClient, certificate_headers: Any
     headers = {**certificate_headers(), "Authorization": "Basic secret"}
     answer = client.simulate_get("/api/v1/system/get_attributes", headers=headers)
     assert answer.json["data"]["headers"]["X-SSL-Client-S-DN"] == "/DC=test/CN=alice"
+    assert answer.json["data"]["parameters"] == {}
+    environment = answer.json["data"]["environment"]
+    assert (environment["SSL_CLIENT_S_DN"], environment["REQUEST_METHOD"]) == ("/DC=test/CN=alice", "GET")
+    assert not environment.keys() & node.environment.keys(), "nothing of the server's own environment"
     assert "secret" not in answer.text
     assert "user=alice\n" in node.log("panda-Entry.log")

@@ -52,8 +52,8 @@ def test_a_job_that_is_killed_after_its_report_is_not_tried_again(sqlite_api: An
     sqlite_api.report(job_id, status)
     killed: dict[str, object] = {"task_id": task_id} if group == "task" else {"job_ids": [job_id]}
     assert sqlite_api.post(f"{group}/kill", **killed)["success"]
-    assert sqlite_api.daemon("add_main") == ["0 jobs finished, 1 failed"]
-    assert sqlite_api.count(jobs) == {"failed": 1}
+    assert sqlite_api.daemon("add_main") == ["0 jobs finished, 0 failed, 1 cancelled"]
+    assert sqlite_api.count(jobs) == {"cancelled": 1}
     ended = {"task": "aborted", "job": "failed"}[group]
     assert sqlite_api.daemon("close_tasks") == [f"1 tasks: 1 {ended}"]
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from panda_node.work.job_specification import JOB_ATTRIBUTES
 
 ALICE = "/DC=test/CN=alice"
@@ -32,3 +33,22 @@ def test_production_may_submit_for_others_but_a_users_job_is_its_submitters(sqli
     first, second = sqlite_api.acquire(n_jobs=2)
     assert (first["prodUserID"], first["currentPriority"]) == ("/DC=test/CN=bob", 2147483647)
     assert second["prodUserID"] == "/DC=test/CN=pilot"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "resource_type"),
+    [
+        ({}, "SCORE"),
+        ({"coreCount": 1}, "SCORE"),
+        ({"coreCount": 8}, "MCORE"),
+        ({"coreCount": 8, "resource_type": "MCORE_HIMEM"}, "MCORE_HIMEM"),
+    ],
+)
+def test_a_job_is_for_pilots_of_its_resource_type_only(
+    sqlite_api: Any, attributes: dict[str, object], resource_type: str
+) -> None:
+    job_id = submit(sqlite_api, "alice", **attributes)
+    for other in {"SCORE", "MCORE", "MCORE_HIMEM"} - {resource_type}:
+        assert sqlite_api.acquire(resource_type=other) == []
+    (job,) = sqlite_api.acquire(resource_type=resource_type)
+    assert (job["PandaID"], job["resource_type"]) == (job_id, resource_type)

@@ -46,6 +46,47 @@ def test_a_pilot_gets_what_it_may_and_can_run(api: Any) -> None:
     assert answer["message"] == "Argument error: missing a required argument: 'site_name'"
 
 
+def test_a_pilot_for_tests_of_a_computing_element_takes_those_of_production_too(sqlite_api: Any) -> None:
+    for label in ("test", "prod_test", "install", "managed"):
+        sqlite_api.submit("pilot", nEvents=1, prodSourceLabel=label, taskName=label)
+    sqlite_api.daemon("split_tasks")
+    (first,) = sqlite_api.acquire(prod_source_label="test", n_jobs=5)
+    others = sqlite_api.acquire(prod_source_label="test", computing_element="ce1", n_jobs=5)
+    assert [job["prodSourceLabel"] for job in (first, *others)] == ["test", "prod_test", "install"]
+
+
+def test_a_pilot_names_a_user_by_name_or_dn(sqlite_api: Any) -> None:
+    sqlite_api.submit(nEvents=2)
+    sqlite_api.daemon("split_tasks")
+    assert sqlite_api.acquire(prod_user_id="/DC=test/CN=bob") == []
+    assert len(sqlite_api.acquire(prod_user_id="/DC=test/CN=alice/CN=706520")) == 1
+    assert len(sqlite_api.acquire(prod_user_id="alice")) == 1
+
+
+@pytest.mark.parametrize("time", [3600.5, 3600, -1, "3600", "unknown"])
+def test_a_pilot_may_say_how_much_time_it_has_left(sqlite_api: Any, time: object) -> None:
+    sqlite_api.submit(nEvents=1)
+    sqlite_api.daemon("split_tasks")
+    assert len(sqlite_api.acquire(remaining_time=time)) == 1
+
+
+def test_what_a_task_says_of_its_jobs_reaches_their_pilots(sqlite_api: Any) -> None:
+    said = {"container_name": "docker://alma9", "noLoopingCheck": True, "maxWalltime": 2, "coreCount": 4}
+    sqlite_api.submit(nEvents=1, taskName="special", **said, ramCount=2000, ramCountUnit="MBPerCore", baseRamCount=500)
+    sqlite_api.submit(nEvents=1, taskName="fixed", coreCount=4, ramCount=2000, ramUnit="MBPerCoreFixed")
+    sqlite_api.submit(nEvents=1, taskName="plain", coreCount=4, ramCount=2000, ramUnit="MB", ramCountUnit="MBPerCore")
+    sqlite_api.daemon("split_tasks")
+    special, fixed, plain = sqlite_api.acquire(n_jobs=3)
+    assert (special["container_name"], special["loopingCheck"], special["maxWalltime"]) == (
+        "docker://alma9",
+        False,
+        7200,
+    )
+    assert [job["minRamCount"] for job in (special, fixed, plain)] == [8500, 8000, 2000]
+    assert plain["maxWalltime"] == 0
+    assert not {"container_name", "loopingCheck"} & plain.keys()
+
+
 def test_reports_that_come_twice_late_or_never_should(api: Any) -> None:
     api.submit(nEvents=2)
     api.daemon("split_tasks")
@@ -112,6 +153,24 @@ def test_failed_jobs_are_tried_again_within_limits(api: Any) -> None:
     assert api.daemon("close_tasks") == ["1 tasks: 1 finished"]
 
 
+def test_the_errors_of_pilot_payload_and_server_are_told_apart(sqlite_api: Any) -> None:
+    sqlite_api.submit(nEvents=2)
+    sqlite_api.daemon("split_tasks")
+    errors = {"pilot_error_code": 1305, "pilot_error_diag": "payload broke", "exe_error_code": 65}
+    failed, lost = sqlite_api.acquire(n_jobs=2)
+    sqlite_api.report(failed["PandaID"], "failed", **errors, exe_error_diag="x" * 1000)
+    sqlite_api.report(lost["PandaID"], "running", **errors)
+    sqlite_api.daemon("add_main")
+    sqlite_api.age(2000, jobs)
+    assert sqlite_api.daemon("expire_heartbeats") == ["1 jobs expired"]
+    described = sqlite_api.post("job/get_description", job_ids=[failed["PandaID"], lost["PandaID"]])["data"]
+    for job, server in zip(described, (0, 1), strict=True):
+        assert (job["pilotErrorCode"], job["pilotErrorDiag"]) == (1305, "payload broke")
+        assert (job["exeErrorCode"], job["taskBufferErrorCode"]) == (65, server)
+    assert described[0]["exeErrorDiag"] == "x" * 500
+    assert described[1]["taskBufferErrorDiag"].startswith("lost heartbeat")
+
+
 def test_a_pilot_that_falls_silent_loses_its_job(api: Any) -> None:
     api.submit(nEvents=2)
     api.daemon("split_tasks")
@@ -136,11 +195,17 @@ def test_killing_jobs(api: Any) -> None:
     assert api.post("job/kill", "bob", job_ids=numbers)["data"] == [False] * 3
     assert api.post("job/kill", job_ids=[*numbers, 999])["data"] == [True, True, True, False]
     assert api.count(jobs) == {"cancelled": 2, "sent": 1}
+    for who in ("alice", "pilot"):
+        assert api.post("job/kill", who, job_ids=numbers)["data"] == [False] * 3, "there is nothing left to kill"
     status = api.get("pilot/get_job_status", f"job_ids={job['PandaID']}&job_ids=999")["data"]
     assert status == [
         {"job_id": job["PandaID"], "status": "sent", "attempt_number": 1},
         {"job_id": 999, "status": "not found", "attempt_number": 0},
     ]
+    api.report(job["PandaID"], "failed")
+    api.daemon("add_main")
+    assert api.count(jobs) == {"cancelled": 3}
+    assert api.report(job["PandaID"], "failed")["data"]["command"] == "tobekilled"
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 1e999, 10**30])
@@ -205,9 +270,10 @@ def test_statistics(api: Any) -> None:
     api.submit()
     api.daemon("split_tasks")
     api.acquire()
-    assert api.get("statistics/active_job_stats_by_site")["data"] == {"TEST_SITE": {"activated": 2, "sent": 1}}
+    counts = {"assigned": 0, "activated": 2, "sent": 1, "running": 0}
+    assert api.get("statistics/active_job_stats_by_site")["data"] == {"TEST_SITE": counts}
     by_type = api.get("statistics/job_stats_by_site_and_resource_type", "time_window=60")["data"]
-    assert by_type == {"TEST_SITE": {"SCORE": {"activated": 2, "sent": 1}}}
+    assert by_type == {"TEST_SITE": {"SCORE": {**counts, "finished": 0, "failed": 0}}}
     assert api.get("statistics/job_stats_by_site_and_resource_type", "time_window=99999")["success"] is False
 
 

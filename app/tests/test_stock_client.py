@@ -94,6 +94,13 @@ def test_prun_with_a_token_to_the_end(front: Any, oidc_client: Client, pilot: An
     assert re.search(rf"{task_id} +{task_id} +finished +100% +user.alice.first/", shown), shown
 
 
+def test_the_client_asks_who_it_is(front: Any, oidc_client: Client) -> None:
+    ask = "from pandaclient import Client; print(Client.get_cert_attributes())"
+    shown = oidc_client.run(f"python -c '{ask}'")
+    assert "SSL_CLIENT_S_DN: Alice Smith/CN=nickname:alice\n" in shown, shown
+    assert shown.endswith("(0, {})\n"), shown
+
+
 def test_pbook_kills(front: Any, oidc_client: Client, authority: Any) -> None:
     task_id = oidc_client.submit("user.alice.second")
     output = oidc_client.run(f"pbook kill {task_id}")

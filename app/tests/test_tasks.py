@@ -384,7 +384,7 @@ def test_what_ended_long_ago_is_deleted_as_a_whole(api: Any, monkeypatch: pytest
     assert {file.job_id for file in api.rows(files)} == {api.rows(jobs)[0].job_id}
     assert api.rows(workers) == []
     assert api.get("task/get_status", f"task_id={ended}")["message"] == "Task not found"
-    assert api.get("job/get_status", f"job_ids={killed}")["data"] == [{"command": "tobekilled", "status": "not found"}]
+    assert api.get("job/get_status", f"job_ids={killed}")["data"] == [{"command": "tobekilled", "status": "unknown"}]
 
 
 def test_a_task_that_is_being_deleted_is_left_alone(sqlite_api: Any) -> None:

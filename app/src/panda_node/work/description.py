@@ -1,7 +1,7 @@
 """A job as clients read it: the attributes of the public package's JobSpec."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -12,6 +12,7 @@ from panda_node.work.jobs import as_time
 
 def described(job: Row[Any], files: Sequence[Row[Any]]) -> dict[str, object]:
     """Every attribute by name, null where there is none, and `Files`."""
+    measures = json.loads(job.measures or "{}")
     known = {
         "PandaID": job.job_id,
         "jediTaskID": job.task_id,
@@ -43,18 +44,18 @@ def described(job: Row[Any], files: Sequence[Row[Any]]) -> dict[str, object]:
         "stateChangeTime": as_time(job.modified),
         "startTime": as_time(job.started),
         "endTime": as_time(job.ended),
-        **_errors(job),
+        **_errors(job, measures),
     }
-    said = {**json.loads(job.specification or "{}"), **json.loads(job.measures or "{}")}
+    said = {**json.loads(job.specification or "{}"), **measures}
     return {
         **{name: known.get(name, said.get(name)) for name in JOB_ATTRIBUTES},
         "Files": [_file(job, file) for file in files],
     }
 
 
-def _errors(job: Row[Any]) -> dict[str, object]:
+def _errors(job: Row[Any], measures: Mapping[str, object]) -> dict[str, object]:
     names = {"pilot": "pilotError", "payload": "exeError", "ddm": "ddmError", "server": "taskBufferError"}
-    errors: dict[str, object] = {f"{name}Code": 0 for name in names.values()}
+    errors: dict[str, object] = {f"{name}Code": measures.get(f"{name}Code", 0) for name in names.values()}
     if job.error_source in names:
         name = names[job.error_source]
         errors |= {f"{name}Code": job.error_code or 1, f"{name}Diag": job.error_text}

@@ -14,6 +14,8 @@ from panda_node.work import states
 
 NO_COMMAND = "NULL"
 KILL = "tobekilled"
+NO_LOOPING_CHECK = "lc"
+"""In a job's specialHandling: its pilot is not to end it because it seems to hang."""
 MAX_AT_ONCE = 100
 """Jobs that one call may take."""
 UNHEARD_OF = 3
@@ -177,25 +179,29 @@ def cancel(connection: Connection, wanted: "ColumnElement[bool]", reason: str) -
     return ended + connection.execute(told.values(command=KILL)).rowcount
 
 
-def fail(connection: Connection, job: Row[Any], source: str, text: str) -> bool:
+def fail(connection: Connection, job: Row[Any], source: str, text: str) -> str | None:
     """Ends a job as failed, if it still is as `job` shows it, and gives it a next attempt if one is left.
 
-    A task that is being ended gets none, nor does a job that was killed since.
+    A task that is being ended gets none, nor does a job that was killed since. One whose pilot says itself that it is
+    done, after it was killed, is cancelled. Returns the state in which the job ended.
     """
     # The task first, as whoever kills or finishes it does: one of the two waits, and sees what the other did.
     task = select(tasks.c.status).where(tasks.c.task_id == job.task_id).with_for_update()
     wanted = job.task_id is None or connection.scalar(task) == states.RUNNING
-    values = {"status": states.FAILED, "modified": now(), "ended": now(), "command": None}
-    values |= {"error_source": source, "error_text": text[:500]}
     same = and_(jobs.c.job_id == job.job_id, jobs.c.status == job.status, jobs.c.modified == job.modified)
     present = connection.execute(select(jobs.c.command).where(same).with_for_update()).one_or_none()
     if present is None:
-        return False
+        return None
+    status = states.CANCELLED if present.command == KILL and job.reported else states.FAILED
+    values = {"status": status, "modified": now(), "ended": now(), "command": None}
+    values |= {"error_source": source, "error_text": text[:500]}
+    if source != job.error_source:
+        values["error_code"] = None  # the other's
     connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(**values))
     limit = job.max_attempts + (UNHEARD_OF if job.status == states.SENT else 0)
     if wanted and job.attempt < limit and present.command != KILL:
         next_attempt(connection, job)
-    return True
+    return status
 
 
 def next_attempt(connection: Connection, job: Row[Any], changes: Mapping[str, Any] | None = None) -> None:
@@ -218,6 +224,12 @@ def for_pilot(job: Row[Any], its_files: Sequence[Row[Any]]) -> dict[str, Any]:
     inputs = [file for file in its_files if file.type in _INPUT]
     outputs = [file for file in its_files if file.type not in _INPUT]
     log = next((file for file in outputs if file.type == "log"), None)
+
+    only_some: dict[str, object] = {}
+    if extra.get("container_name"):
+        only_some["container_name"] = extra["container_name"]
+    if NO_LOOPING_CHECK in str(extra.get("specialHandling", "")).split(","):
+        only_some["loopingCheck"] = False
 
     def joined(rows: Iterable[Row[Any]], column: str) -> str:
         return ",".join(str(getattr(row, column) or "") for row in rows)
@@ -265,6 +277,7 @@ def for_pilot(job: Row[Any], its_files: Sequence[Row[Any]]) -> dict[str, Any]:
         "maxWalltime": extra.get("maxWalltime", 0),
         "resource_type": job.resource_type or "SCORE",
         "nSent": 0,
+        **only_some,
     }
 
 

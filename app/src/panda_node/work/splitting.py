@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from panda_node.errors import RefusalError
-from panda_node.work.jobs import whole_number
+from panda_node.work.jobs import NO_LOOPING_CHECK, whole_number
 
 MAX_JOBS = 20_000
 # A task of a few kB must not grow into more than a daemon can hold.
@@ -79,6 +79,7 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
             f"{count} jobs of {len(items)} parameters are asked for, {MAX_PARTS} in all at most are made"
         )
     transformation = parameters.get("transPath") or default_transformation
+    cores = max(1, whole_number(parameters, "coreCount", 1))
     log = parameters.get("log")
     jobs, size = [], count * len(specification(parameters, ""))
     for serial in range(1, count + 1):
@@ -103,11 +104,19 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
         site=site[:100],
         transformation=str(transformation)[:500],
         attempts=min(MAX_ATTEMPTS, max(1, whole_number(parameters, "maxAttempt", DEFAULT_ATTEMPTS))),
-        cores=max(1, whole_number(parameters, "coreCount", 1)),
-        memory=max(0, whole_number(parameters, "ramCount", 0)),
+        cores=cores,
+        memory=_memory(parameters, cores),
         disk=max(0, whole_number(parameters, "outDiskCount", 0)),
         jobs=jobs,
     )
+
+
+def _memory(parameters: Mapping[str, Any], cores: int) -> int:
+    """MB of a whole job, which released clients say for each of its cores."""
+    memory = max(0, whole_number(parameters, "ramCount", 0))
+    if parameters.get("ramUnit", parameters.get("ramCountUnit")) in ("MBPerCore", "MBPerCoreFixed"):
+        return memory * cores + max(0, whole_number(parameters, "baseRamCount", 0))
+    return memory
 
 
 def _count(parameters: Mapping[str, Any]) -> int:
@@ -177,6 +186,10 @@ class _Filling:
 
 def specification(parameters: Mapping[str, Any], user_name: str) -> str:
     """What pilots and people are told about each job, beside the columns."""
-    names = ("processingType", "cloud", "transferType", "maxWalltime", "vo", "workingGroup", "container_name")
+    names = ("processingType", "cloud", "transferType", "vo", "workingGroup", "container_name")
     known = {name: parameters[name] for name in names if parameters.get(name) is not None}
+    if (hours := whole_number(parameters, "maxWalltime")) > 0:
+        known["maxWalltime"] = hours * 3600
+    if parameters.get("noLoopingCheck"):
+        known["specialHandling"] = NO_LOOPING_CHECK
     return json.dumps({**known, "prodUserID": user_name})

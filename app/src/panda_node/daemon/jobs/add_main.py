@@ -1,5 +1,6 @@
-"""Ends jobs whose pilots are done: an adder looks at the report, then the job is finished or failed."""
+"""Ends jobs whose pilots are done: an adder looks at the report, then the job is finished, or failed or cancelled."""
 
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -26,7 +27,7 @@ def run(context: JobContext) -> str:
         wanted = (jobs.c.status == states.HOLDING, jobs.c.reported.is_not(None))
         query = select(*columns).outerjoin(tasks, tasks.c.task_id == jobs.c.task_id).where(*wanted)
         done = connection.execute(query.order_by(jobs.c.modified).limit(AT_ONCE)).all()
-    ended = {states.FINISHED: 0, states.FAILED: 0}
+    ended: Counter[str | None] = Counter()
     for job in done:
         try:
             ended[_end(context, plugins, job)] += 1
@@ -37,21 +38,21 @@ def run(context: JobContext) -> str:
             with context.database.writing("postpone job") as connection:
                 # To the end of the queue: however many there are of its kind, the others have their turn.
                 connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(modified=work.now()))
-    return f"{ended[states.FINISHED]} jobs finished, {ended[states.FAILED]} failed"
+    cancelled = f", {ended[states.CANCELLED]} cancelled" if ended[states.CANCELLED] else ""
+    return f"{ended[states.FINISHED]} jobs finished, {ended[states.FAILED]} failed{cancelled}"
 
 
-def _end(context: JobContext, plugins: Plugins, job: Row[Any]) -> str:
+def _end(context: JobContext, plugins: Plugins, job: Row[Any]) -> str | None:
     with context.database.writing("add job") as connection:
         if job.reported == states.FAILED:
             text = job.error_text or f"the payload ended with exit code {job.exit_code or 0}"
-            work.fail(connection, job, job.error_source or "payload", text)
-            return states.FAILED
+            return work.fail(connection, job, job.error_source or "payload", text)
         its_files = work.files_of(connection, [job.job_id])[job.job_id]
         report = read_report(job.report)
         if problem := plugins.adder(job.vo or "").check(job, its_files, report):
-            work.fail(connection, job, "ddm", problem)
+            status = work.fail(connection, job, "ddm", problem)
             connection.execute(update(jobs).where(jobs.c.job_id == job.job_id).values(error_code=DDM_ERROR))
-            return states.FAILED
+            return status
         values = {"status": states.FINISHED, "modified": work.now(), "command": None}
         same = (jobs.c.job_id == job.job_id) & (jobs.c.status == states.HOLDING)
         connection.execute(update(jobs).where(same).values(**values))

@@ -21,7 +21,6 @@ def run(context: JobContext) -> str:
     expired = 0
     for job in lost:
         with context.database.writing("lost heartbeat") as connection:
-            expired += work.fail(
-                connection, job, "server", f"lost heartbeat: no report for {work.now() - job.modified} s"
-            )
+            text = f"lost heartbeat: no report for {work.now() - job.modified} s"
+            expired += work.fail(connection, job, "server", text) is not None
     return f"{expired} jobs expired"

@@ -47,6 +47,7 @@ _jobs = jobs  # the argument of `submit` has the same name
 def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
     attempts = max(1, min(work.whole_number(job, "maxAttempt", 1), 100))
     label = str(job.get("prodSourceLabel", "user"))
+    cores = max(1, work.whole_number(job, "coreCount", 1))
     priority = work.whole_number(job, "currentPriority", work.whole_number(job, "assignedPriority", DEFAULT_PRIORITY))
     if not call.production or label in ("user", "panda"):
         job["prodUserID"] = call.client.dn
@@ -62,8 +63,8 @@ def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
         "attempt": 1,
         "max_attempts": attempts,
         "priority": priority,
-        "resource_type": work.cut(job.get("resource_type"), 16),
-        "cores": max(1, work.whole_number(job, "coreCount", 1)),
+        "resource_type": work.cut(job.get("resource_type", "SCORE" if cores == 1 else "MCORE"), 16),
+        "cores": cores,
         "memory": max(0, work.whole_number(job, "minRamCount")),
         "disk": max(0, work.whole_number(job, "maxDiskCount")),
         "transformation": work.cut(job.get("transformation"), 500),
@@ -98,12 +99,17 @@ def kill(
     use_email_as_id: bool = False,
     kill_options: list[str] | None = None,
 ) -> list[bool]:
-    """Kills jobs: waiting ones now, the others when their pilots next report. True for each that is the client's."""
+    """Kills jobs: waiting ones now, the others when their pilots next report. True for each that this call kills.
+
+    False for one that has ended or was killed before, and for one that is not the client's.
+    """
     _bounded(job_ids)
+    active = jobs.c.status.in_(states.ACTIVE) & jobs.c.command.is_(None)
+    query = select(jobs.c.job_id, jobs.c.owner).where(among(jobs.c.job_id, job_ids), active)
     with call.database.writing("job kill") as connection:
-        query = select(jobs.c.job_id, jobs.c.owner).where(among(jobs.c.job_id, job_ids))
-        owners = {row.job_id: row.owner for row in connection.execute(query)}
-        mine = [job_id for job_id, owner in owners.items() if call.production or owner == call.client.key]
+        # Locked: of two clients at once, only one has killed a job.
+        rows = connection.execute(query.order_by(jobs.c.job_id).with_for_update())
+        mine = {row.job_id for row in rows if call.production or row.owner == call.client.key}
         work.cancel(connection, among(jobs.c.job_id, mine), f"killed by {call.client.name}"[:500])
     return [job_id in mine for job_id in job_ids]
 
@@ -118,7 +124,7 @@ def get_status(call: Call, job_ids: list[int], timeout: int = 60) -> list[dict[s
     return [
         {"command": known[job_id].command, "status": known[job_id].status}
         if job_id in known
-        else {"command": work.KILL, "status": "not found"}
+        else {"command": work.KILL, "status": "unknown"}
         for job_id in job_ids
     ]
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from panda_node.db.tables import jobs
+from panda_node.identity import name_of
 from panda_node.web import arguments
 from panda_node.web.methods import METHODS, Answer, Call, RefusalError, method
 from panda_node.work import jobs as work
@@ -18,6 +19,8 @@ NO_JOBS = "No jobs in PanDA"
 _PRODUCTION, _USERS = ("managed", "test", "prod_test", "install"), ("user", "panda", "install")
 # Labels of the jobs that a pilot takes, by the one it names (panda-server 1.0.4, DBProxy.getJobs); others: that label.
 _LABELS = {None: _PRODUCTION, "managed": _PRODUCTION, "user": _USERS, "unified": _PRODUCTION + _USERS}
+_TEST = ("test", "prod_test", "install")
+"""Labels for `test`, if it comes from a computing element."""
 
 
 @method("POST")
@@ -41,18 +44,20 @@ def acquire_jobs(
     scheduler_id: str | None = None,
     job_type: str | None = None,
     via_topic: bool | None = None,
-    remaining_time: int | None = None,
+    remaining_time: float | str | None = None,
     target_architecture: dict[str, Any] | str | None = None,
 ) -> dict[str, object]:
     """Hands out waiting jobs of a queue, each to one pilot only. Without the production role: one's own jobs only."""
     if not call.production and prod_source_label != "user":
         raise RefusalError("no production/pilot role in VOMS FQANs or non pilot owner")
     labels = _LABELS.get(prod_source_label, (prod_source_label,))
+    if prod_source_label == "test" and computing_element is not None:
+        labels = _TEST
     wanted: list[ColumnElement[bool]] = [jobs.c.site == site_name, jobs.c.label.in_(labels)]
     if not call.production:
         wanted.append(jobs.c.owner == call.client.key)
     elif prod_user_id:
-        wanted.append(jobs.c.user_name == prod_user_id)
+        wanted.append(jobs.c.user_name.in_((prod_user_id, name_of(prod_user_id))))
     if memory and memory > 0:
         wanted.append(jobs.c.memory <= memory)
     if disk_space and disk_space > 0:
@@ -169,6 +174,11 @@ def update_job(
         "sourceSite": source_site,
         "destinationSite": destination_site,
         "metadata": meta_data or None,
+        # The columns have room for one of the two, and what the server finds later takes its place.
+        "pilotErrorCode": pilot_error_code or None,
+        "pilotErrorDiag": work.cut(pilot_error_diag or None, 500),
+        "exeErrorCode": exe_error_code or None,
+        "exeErrorDiag": work.cut(exe_error_diag or None, 500),
     }
     measures = {name: value for name, value in measures.items() if value is not None}
     details = {

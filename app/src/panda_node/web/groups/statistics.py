@@ -9,6 +9,8 @@ from panda_node.work.jobs import now
 
 MAX_TIME_WINDOW = 60 * 24 * 7
 _DEFAULT_TIME_WINDOW = 60 * 12
+_ALWAYS = ("assigned", states.ACTIVATED, states.RUNNING)
+"""Clients of the public package find these states of a queue with 0 where it has no such jobs."""
 
 
 @method("GET", secure=False)
@@ -18,7 +20,7 @@ def active_job_stats_by_site(call: Call) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     with call.database.reading("active jobs") as connection:
         for site, status, count in connection.execute(query.group_by(jobs.c.site, jobs.c.status)):
-            found.setdefault(site, {})[status] = count
+            found.setdefault(site, dict.fromkeys(_ALWAYS, 0))[status] = count
     return found
 
 
@@ -35,8 +37,10 @@ def job_stats_by_site_and_resource_type(
     columns = (jobs.c.site, jobs.c.resource_type, jobs.c.status)
     recent = jobs.c.status.in_(states.FINAL) & (jobs.c.modified >= since)
     query = select(*columns, func.count()).where(jobs.c.status.in_(states.ACTIVE) | recent).group_by(*columns)
+    always = (*_ALWAYS, states.FINISHED, states.FAILED)
     found: dict[str, dict[str, dict[str, int]]] = {}
     with call.database.reading("jobs by resource type") as connection:
         for site, resource_type, status, count in connection.execute(query):
-            found.setdefault(site, {}).setdefault(resource_type or "SCORE", {})[status] = count
+            by_type = found.setdefault(site, {})
+            by_type.setdefault(resource_type or "SCORE", dict.fromkeys(always, 0))[status] = count
     return found
