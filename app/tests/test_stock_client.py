@@ -101,11 +101,13 @@ def test_the_client_asks_who_it_is(front: Any, oidc_client: Client) -> None:
     assert shown.endswith("(0, {})\n"), shown
 
 
-def test_pbook_kills(front: Any, oidc_client: Client, authority: Any) -> None:
+def test_pbook_kills_and_tries_again(front: Any, oidc_client: Client, authority: Any) -> None:
     task_id = oidc_client.submit("user.alice.second")
     output = oidc_client.run(f"pbook kill {task_id}")
     assert f"Done, jediTaskID={task_id} will be killed" in output, output
     wait_for(front, authority.issue("alice", "alice"), task_id, "aborted")
+    output = oidc_client.run(f"pbook retry {task_id} --site BIG_SITE")
+    assert f"reactivation accepted. jediTaskID={task_id} (currently in aborted state)" in output, output
 
 
 def test_prun_with_a_certificate_to_the_end(front: Any, tmp_path: Path, pilot: Any, authority: Any) -> None:
