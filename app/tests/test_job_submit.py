@@ -30,7 +30,7 @@ def test_a_user_cannot_submit_as_another_nor_ahead_of_everybody(sqlite_api: Any)
 def test_production_may_submit_for_others_but_a_users_job_is_its_submitters(sqlite_api: Any) -> None:
     submit(sqlite_api, "pilot", **FORGED, prodSourceLabel="managed")
     submit(sqlite_api, "pilot", prodUserID="/DC=test/CN=bob")
-    first, second = sqlite_api.acquire(n_jobs=2)
+    first, second = sqlite_api.acquire(prod_source_label="unified", n_jobs=2)
     assert (first["prodUserID"], first["currentPriority"]) == ("/DC=test/CN=bob", 2147483647)
     assert second["prodUserID"] == "/DC=test/CN=pilot"
 
