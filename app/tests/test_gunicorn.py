@@ -259,6 +259,25 @@ def test_a_slow_answer_is_finished_before_the_worker_stops(postgres_node: Any, p
         service.close()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_worker_does_not_wait_for_a_peer_that_is_slow_to_read(node: Any, threads: int) -> None:
+    service = Service(node, workers=1, threads=threads)
+    service.start()
+    try:
+        for _ in range(4):
+            slow = UnixConnection(service.path)
+            slow.request("GET", "/node/live")
+            start = time.monotonic()
+            assert service.get("/node/live")[0] == 200
+            took = time.monotonic() - start
+            assert slow.getresponse().status == 200
+            slow.close()
+    finally:
+        service.stop()
+        service.close()
+    assert took < 1, "gunicorn's own way would have kept the worker for 2 s"
+
+
 def test_a_client_cannot_tell_gunicorn_another_path(service: Service) -> None:
     connection = UnixConnection(service.path)
     connection.putrequest("GET", "/node/live")

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gunicorn import glogging
+from gunicorn import glogging, util
 from prometheus_client import multiprocess
 
 from panda_node import config as panda_config
 from panda_node import payload as payloads
-from panda_node import worker_signals
+from panda_node import worker_signals, worker_sockets
 from panda_node.errors import ConfigurationError
 from panda_node.log_files import SharedFileHandler
 from panda_node.systemd import notify
@@ -69,6 +69,7 @@ logger_class = ErrorLog
 def on_starting(server: Any) -> None:
     """Refuses a bad configuration before systemd is told that the service is ready."""
     os.umask(0o022)
+    util.close_graceful = worker_sockets.close
     worker_signals.hold_across_forks()
     try:
         settings = panda_config.load()
