@@ -46,7 +46,7 @@ from panda_node.config import Settings
 from panda_node.daemon.job import JobContext
 from panda_node.db import migrate
 from panda_node.db.pool import Database
-from panda_node.web import create_application
+from panda_node.web import create_application, rate_limit
 from panda_node.work import jobs as work
 from sqlalchemy import ClauseElement, Engine, Executable, Table, TextClause, event, func, select, update
 from sqlalchemy.dialects import oracle
@@ -636,6 +636,13 @@ def api(request: pytest.FixtureRequest) -> Api:
 def sqlite_api(node: Node) -> Api:
     """The application on SQLite, where the database makes no difference."""
     return Api(node)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_asked_yet() -> None:
+    """The counts of a node's processes outlive a test's application."""
+    for table in (rate_limit.IDENTITIES, rate_limit.ADDRESSES):
+        table[:] = bytes(len(table))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from panda_node import config, payload
+from panda_node import config, metrics, payload
 from panda_node.config import DatabaseSettings
 from panda_node.db import drivers, version
 from panda_node.db.version import Requirement, Version
@@ -47,6 +47,19 @@ def request(**headers: str) -> dict[str, Any]:
 def test_the_path_moves_to_where_mod_wsgi_puts_it() -> None:
     environ = panda_server.translated(request())
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/api/v1/system/is_alive", "")
+
+
+def test_a_client_makes_no_labels_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    def package(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    monkeypatch.setattr(panda_server.Mounted, "_load", lambda _: package)
+    mounted = panda_server.Mounted(config.DatabaseSettings("sqlite", "", 0, "", "", "x", 1, None), None)
+    mounted(request(REQUEST_METHOD="BREW", **{"wsgi.url_scheme": "http"}), lambda *_: None)
+    counted = {sample.labels["method"] for metric in metrics.REQUESTS.collect() for sample in metric.samples}
+    assert "OTHER" in counted
+    assert "BREW" not in counted
 
 
 def test_a_checked_certificate_makes_the_variables_of_mod_ssl() -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,18 @@ class NodeCollector(Collector):
             for name, count in counts.by_state.items():
                 jobs.add_metric([name], count)
             yield jobs
+
+
+def answered(route: str, method: str, status: int, seconds: float) -> None:
+    """Counts a request. The three names are kept: they are few, and no client may make others."""
+    requests, latency = _of(route, method, status)
+    requests.inc()
+    latency.observe(seconds)
+
+
+@cache
+def _of(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, status), LATENCY.labels(route)
 
 
 def pool_in_use() -> float:

@@ -196,8 +196,8 @@ class Mounted:
         answer = package(translated(environ), started) if package else _unavailable(started)
         # Another path than one of its methods is answered with 403: no client can make labels of its own.
         route = path if status[:3] not in ("403", "503") else "/api/other"
-        metrics.REQUESTS.labels(route, environ["REQUEST_METHOD"], int(status[:3] or 0)).inc()
-        metrics.LATENCY.labels(route).observe(time.perf_counter() - start)
+        method = requests.known_method(environ["REQUEST_METHOD"])
+        metrics.answered(route, method, int(status[:3] or 0), time.perf_counter() - start)
         return answer
 
     def _load(self) -> Callable[[Environ, StartResponse], Iterable[bytes]] | None:

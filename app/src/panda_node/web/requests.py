@@ -36,9 +36,8 @@ class RequestRecorder:
         seconds = time.perf_counter() - request.context.start
         # A client may ask for any path; only routes of ours become label values.
         route = request.context.route or request.uri_template or "other"
-        method = request.method if request.method in _METHODS else "OTHER"
-        metrics.REQUESTS.labels(route, method, response.status_code).inc()
-        metrics.LATENCY.labels(route).observe(seconds)
+        method = known_method(request.method)
+        metrics.answered(route, method, response.status_code, seconds)
         _log.info(
             "%s %s %s %d %.1f ms client=%s user=%s",
             request.context.id,
@@ -62,6 +61,11 @@ def add_error_handlers(application: "falcon.App[Request, Response]") -> None:
     application.add_error_handler(NoMoreData, _broken_off)
     application.add_error_handler(ParseException, _broken_off)
     application.add_sink(_not_found, prefix="/")
+
+
+def known_method(method: str) -> str:
+    """The method as a metric's label, of which a client cannot make others."""
+    return method if method in _METHODS else "OTHER"
 
 
 def envelope(response: Response, success: bool, message: str = "", data: object = None) -> None:
