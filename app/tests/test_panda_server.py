@@ -49,6 +49,19 @@ def test_the_path_moves_to_where_mod_wsgi_puts_it() -> None:
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/api/v1/system/is_alive", "")
 
 
+@pytest.mark.parametrize(("given", "told"), [([], "5"), ([("content-length", "7")], "7")])
+def test_an_answer_has_its_length(monkeypatch: pytest.MonkeyPatch, given: list[tuple[str, str]], told: str) -> None:
+    def package(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", given)
+        return [b"abc", b"de"]
+
+    monkeypatch.setattr(panda_server.Mounted, "_load", lambda _: package)
+    mounted = panda_server.Mounted(config.DatabaseSettings("sqlite", "", 0, "", "", "x", 1, None), None)
+    seen: list[Any] = []
+    assert mounted(request(), lambda *said: seen.extend(said)) == [b"abc", b"de"]
+    assert (seen[0], [value for name, value in seen[1] if name.lower() == "content-length"]) == ("200 OK", [told])
+
+
 def test_a_client_makes_no_labels_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     def package(_: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])

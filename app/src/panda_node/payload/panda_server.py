@@ -185,15 +185,19 @@ class Mounted:
             answer: Iterable[bytes] = self._application(environ, start_response)
             return answer
         start = time.perf_counter()
-        status = ""
+        status, headers = "", []
 
-        def started(line: str, *rest: Any) -> Any:
-            nonlocal status
-            status = line
-            return start_response(line, *rest)
+        def started(line: str, given: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
+            nonlocal status, headers
+            status, headers = line, given
+            return _no_write
 
         package = self._package or self._load()
         answer = package(translated(environ), started) if package else _unavailable(started)
+        if isinstance(answer, list) and not any(name.lower() == "content-length" for name, _ in headers):
+            # As mod_wsgi does: gunicorn would send it in chunks, which httpd has to take apart and make anew.
+            headers = [*headers, ("Content-Length", str(sum(map(len, answer))))]
+        start_response(status, headers)
         # Another path than one of its methods is answered with 403: no client can make labels of its own.
         route = path if status[:3] not in ("403", "503") else "/api/other"
         method = requests.known_method(environ["REQUEST_METHOD"])
@@ -278,6 +282,10 @@ def _answers(database: DatabaseSettings) -> bool:
         _log.error("the package is not loaded yet: %s", error)
         return False
     return True
+
+
+def _no_write(_: bytes) -> None:
+    raise NotImplementedError("the package returns its answers")
 
 
 def _unavailable(start_response: StartResponse) -> Iterable[bytes]:
