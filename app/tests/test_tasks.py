@@ -82,6 +82,29 @@ def test_a_retry_may_change_what_the_next_attempts_need(api: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"ramCount": 3000}, (6000, 2, "MCORE")),
+        ({"coreCount": 4}, (8000, 4, "MCORE")),
+        ({"coreCount": 1, "ramCount": 500}, (500, 1, "SCORE")),
+        ({"maxAttempt": 1}, (4000, 2, "MCORE")),
+    ],
+)
+def test_a_retry_keeps_to_memory_for_each_core(
+    sqlite_api: Any, changes: dict[str, int], shown: tuple[int, int, str]
+) -> None:
+    task_id = sqlite_api.submit(nEvents=1, coreCount=2, ramCount=2000, ramUnit="MBPerCore", maxAttempt=1)
+    sqlite_api.daemon("split_tasks")
+    (job,) = sqlite_api.acquire()
+    assert job["minRamCount"] == 4000
+    sqlite_api.report(job["PandaID"], "failed")
+    sqlite_api.daemon("add_main", "close_tasks")
+    assert sqlite_api.post("task/retry", task_id=task_id, new_parameters=changes)["data"] == 3
+    (job,) = sqlite_api.acquire()
+    assert (job["minRamCount"], job["coreCount"], job["resource_type"]) == shown
+
+
+@pytest.mark.parametrize(
     ("who", "given", "priority"),
     [
         ("alice", {}, 1000),

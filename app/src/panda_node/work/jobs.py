@@ -204,6 +204,11 @@ def fail(connection: Connection, job: Row[Any], source: str, text: str) -> str |
     return status
 
 
+def resource_type(cores: int) -> str:
+    """The kind of a queue's resources that a job of so many cores takes, where nobody names one."""
+    return "SCORE" if cores == 1 else "MCORE"
+
+
 def next_attempt(connection: Connection, job: Row[Any], changes: Mapping[str, Any] | None = None) -> None:
     """A new job for the same work. The old one stays as it ended, so a late report about it moves nothing."""
     same = "task_id serial name owner user_name label site priority resource_type cores memory disk transformation"

@@ -79,7 +79,6 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
             f"{count} jobs of {len(items)} parameters are asked for, {MAX_PARTS} in all at most are made"
         )
     transformation = parameters.get("transPath") or default_transformation
-    cores = max(1, whole_number(parameters, "coreCount", 1))
     log = parameters.get("log")
     jobs, size = [], count * len(specification(parameters, ""))
     for serial in range(1, count + 1):
@@ -104,18 +103,23 @@ def split(task_id: int, default_site: str | None, default_transformation: str, p
         site=site[:100],
         transformation=str(transformation)[:500],
         attempts=min(MAX_ATTEMPTS, max(1, whole_number(parameters, "maxAttempt", DEFAULT_ATTEMPTS))),
-        cores=cores,
-        memory=_memory(parameters, cores),
+        cores=cores_of(parameters),
+        memory=memory_of(parameters),
         disk=max(0, whole_number(parameters, "outDiskCount", 0)),
         jobs=jobs,
     )
 
 
-def _memory(parameters: Mapping[str, Any], cores: int) -> int:
-    """MB of a whole job, which released clients say for each of its cores."""
+def cores_of(parameters: Mapping[str, Any]) -> int:
+    """Cores of a task's job."""
+    return max(1, whole_number(parameters, "coreCount", 1))
+
+
+def memory_of(parameters: Mapping[str, Any]) -> int:
+    """MB of a task's whole job, which released clients say for each of its cores."""
     memory = max(0, whole_number(parameters, "ramCount", 0))
     if parameters.get("ramUnit", parameters.get("ramCountUnit")) in ("MBPerCore", "MBPerCoreFixed"):
-        return memory * cores + max(0, whole_number(parameters, "baseRamCount", 0))
+        return memory * cores_of(parameters) + max(0, whole_number(parameters, "baseRamCount", 0))
     return memory
 
 

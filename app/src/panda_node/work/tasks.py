@@ -13,7 +13,8 @@ from panda_node.db.tables import among, jobs, tasks
 from panda_node.errors import RefusalError
 from panda_node.identity import Identity
 from panda_node.work import states
-from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now, whole_number
+from panda_node.work.jobs import add_row, cancel, cut, next_attempt, now, resource_type, whole_number
+from panda_node.work.splitting import cores_of, memory_of
 
 DEFAULT_PRIORITY = 1000
 USER_PRIORITIES = range(900, 1101)
@@ -140,7 +141,10 @@ def retry(connection: Connection, task: Row[Any], changes: Mapping[str, Any], pr
     if "priority" in columns:
         columns["priority"] = _priority(changes, production, task.priority)
     if changes:
-        values = {"parameters": json.dumps({**json.loads(task.parameters), **changes})}
+        parameters = {**json.loads(task.parameters), **changes}
+        if {"cores", "memory"} & columns.keys():
+            columns |= {"memory": memory_of(parameters), "resource_type": resource_type(cores_of(parameters))}
+        values = {"parameters": json.dumps(parameters)}
         values |= {name: columns[name] for name in ("site", "priority") if name in columns}
         connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(**values))
     unfinished = [job for job in last.values() if job.status in (states.FAILED, states.CANCELLED)]
@@ -166,8 +170,6 @@ def _changed(changes: Mapping[str, Any], anything: bool) -> dict[str, Any]:
             raise RefusalError(f"retry: {key} must be a whole number from 1 to 999999")
         if key in CHANGEABLE:
             columns[CHANGEABLE[key]] = value
-    if "cores" in columns:
-        columns["resource_type"] = "SCORE" if columns["cores"] == 1 else "MCORE"
     return columns
 
 

@@ -10,7 +10,7 @@ from panda_node.daemon.job import JobContext
 from panda_node.db.tables import files, jobs, tasks
 from panda_node.errors import DatabaseUnreachableError, RefusalError
 from panda_node.work import states
-from panda_node.work.jobs import now
+from panda_node.work.jobs import now, resource_type
 from panda_node.work.plugins import Plugins
 from panda_node.work.splitting import specification as make_specification
 from panda_node.work.splitting import split
@@ -69,7 +69,7 @@ def _split(context: JobContext, plugins: Plugins, task: Row[Any]) -> int:
         "cores": plan.cores,
         "memory": plan.memory,
         "disk": plan.disk,
-        "resource_type": "SCORE" if plan.cores == 1 else "MCORE",
+        "resource_type": resource_type(plan.cores),
         "transformation": plan.transformation,
         "specification": make_specification(parameters, task.user_name),
         "created": now(),

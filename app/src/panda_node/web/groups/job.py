@@ -63,7 +63,7 @@ def _row(call: Call, job: dict[str, Any]) -> dict[str, object]:
         "attempt": 1,
         "max_attempts": attempts,
         "priority": priority,
-        "resource_type": work.cut(job.get("resource_type", "SCORE" if cores == 1 else "MCORE"), 16),
+        "resource_type": work.cut(job.get("resource_type", work.resource_type(cores)), 16),
         "cores": cores,
         "memory": max(0, work.whole_number(job, "minRamCount")),
         "disk": max(0, work.whole_number(job, "maxDiskCount")),
