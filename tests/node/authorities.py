@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.tests.conftest import Authority
+from app.tests.identities import Authority
 
 FOLDER = "/etc/grid-security/certificates"
 

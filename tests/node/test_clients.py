@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 
-from app.tests.conftest import Pilot
+from app.tests.pilot import Pilot
 from app.tests.test_stock_client import Client, wait_for
 
 from ..unit.conftest import ROOT

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app.tests.conftest import Authority
+from app.tests.identities import Authority
 from tests.node import authorities
 
 VOMSDIR = "/etc/grid-security/vomsdir"

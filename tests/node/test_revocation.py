@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.tests.conftest import Authority
+from app.tests.identities import Authority
 from tests.node import authorities
 
 TIMER = "panda_revocation.timer"

@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
 
+from tests.contract.conftest import Caller
 from tests.fleet.conftest import ROOT, Fleet
 
 CHECKOUT = os.environ.get("PANDA_DATABASE_CHECKOUT", "")
@@ -131,17 +131,10 @@ def test_the_package_keeps_the_contract(outside: Any, node_on_it: None, tmp_path
 def test_jedi_takes_a_task_and_makes_it_ready(outside: Any, node_on_it: None, tmp_path: Path, eventually: Any) -> None:
     context = ssl.create_default_context(cafile=str(AUTHORITY))
     context.load_cert_chain(client(tmp_path, "alice"))
-    url = f"https://{outside.address}:{outside.port_ssl}/api/v1/task"
-    headers = {"Content-Type": "application/json"}
-
-    def ask(call: str, body: bytes | None = None) -> Any:
-        request = urllib.request.Request(f"{url}/{call}", body, headers)
-        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
-            return json.load(answer)["data"]
-
+    alice = Caller(f"https://{outside.address}:{outside.port_ssl}", context)
     name = f"user.alice.{time.time_ns()}"
     log = {"type": "template", "param_type": "log", "token": "local", "destination": "local"}
     log |= {"dataset": f"{name}.log/", "value": f"{name}.log.${{SN}}.log.tgz"}
     task = {**TASK, "taskName": f"{name}/", "log": log}
-    task_id = ask("submit", json.dumps({"task_parameters": task, "parent_tid": None}).encode())
-    eventually(lambda: ask(f"get_status?task_id={task_id}"), "ready", within=120)
+    task_id = alice.post("task/submit", task_parameters=task, parent_tid=None)["data"]
+    eventually(lambda: alice.get("task/get_status", task_id=task_id)["data"], "ready", within=120)

@@ -25,9 +25,13 @@ from panda_node.work import tasks
 from sqlalchemy import func, select
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "app/tests"))
+sys.path.insert(0, str(ROOT))
 
-import conftest  # noqa: E402  found through the line above
+# Found through the line above.
+from app.tests.api import TASK  # noqa: E402
+from app.tests.databases import Postgres  # noqa: E402
+from app.tests.front import serving  # noqa: E402
+from app.tests.nodes import Node  # noqa: E402
 
 PILOT = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-S-DN": "/DC=test/CN=pilot", "Content-Type": "application/json"}
 EMPTY = """
@@ -72,7 +76,7 @@ def main() -> None:
         directory = Path(folder)
         directory.chmod(0o755)
         (directory / "postgres").mkdir()
-        postgres = conftest.Postgres(directory / "postgres", programs)
+        postgres = Postgres(directory / "postgres", programs)
         postgres.start()
         try:
             for workers in options.workers:
@@ -81,20 +85,20 @@ def main() -> None:
             postgres.stop()
 
 
-def _measure(directory: Path, postgres: conftest.Postgres, workers: int, options: argparse.Namespace) -> None:
+def _measure(directory: Path, postgres: Postgres, workers: int, options: argparse.Namespace) -> None:
     place = {"dbhost": "127.0.0.1", "dbport": postgres.port, "dbuser": "panda", "dbpasswd": "$PANDA_DB_PASSWORD"}
     server = {"backend": "postgres", "dbname": postgres.new_database(), **place, "production_dns": "CN=pilot"}
-    node = conftest.Node(directory, server)
+    node = Node(directory, server)
     node.install_schema()
     database = Database(node.settings().database)
-    with conftest.serving(node, workers) as (url, _):
+    with serving(node, workers) as (url, _):
         alive = wrk(f"{url}/api/v1/system/is_alive", options.seconds, options.connections)
         print(f"{workers} workers  is_alive                   {alive}", flush=True)
         empty = wrk(f"{url}/api/v1/pilot/acquire_jobs", options.seconds, options.connections, EMPTY)
         print(f"{workers} workers  acquire_jobs, empty queue  {empty}", flush=True)
         user = Identity("/DC=test/CN=alice", "/DC=test/CN=alice", "alice")
         with database.writing("benchmark") as connection:
-            parameters = {**conftest.TASK, "nEvents": min(options.jobs, 20_000), "uniqueTaskName": False}
+            parameters = {**TASK, "nEvents": min(options.jobs, 20_000), "uniqueTaskName": False}
             tasks.submit(connection, user, False, parameters, None)
         split_tasks.run(JobContext(node.settings(), database, ()))
         line = wrk(url, options.seconds, options.connections, Path(__file__).with_name("pairs.lua"))
