@@ -1,18 +1,20 @@
 #!/usr/bin/python
-"""Write a set of files, directories and links in one module execution."""
+"""Write a set of files and directories in one module execution."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: file_set
-short_description: Write a set of files, directories and links together
+short_description: Write a set of files and directories together
 description:
-  - Brings directories, files and links that belong together into the stated condition in one
+  - Brings directories and files that belong together into the stated condition in one
     module execution, where one C(file), C(copy) or C(template) task an item costs a round trip each.
-  - The order is folders, trial, files, links, removals. The trial takes place when a file of the set
+  - The order is folders, trial, files, removals. The trial takes place when a file of the set
     differs. The whole set is laid out in a private folder and tried by the I(validate) commands there.
-    If one of them fails, no file and no link has been changed.
+    If one of them fails, no file has been changed.
   - Each file is replaced atomically.
+  - In a diff the value of a parameter whose name says that it is a secret is left out. A file that was written by
+    other means may hold one where this one refers to the environment.
 options:
   directories:
     description: Folders to have, parents first.
@@ -37,14 +39,6 @@ options:
       mode: {description: Mode in octal., type: str, default: "0644"}
       create_only: {description: Leave the text of a file alone that exists., type: bool, default: false}
       secret: {description: "Show that the text changes, but never the text.", type: bool, default: false}
-  links:
-    description: Symbolic links to have.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path: {description: Absolute path of the link., type: path, required: true}
-      target: {description: What it points to., type: str, required: true}
   absent:
     description: Files and links to remove. A folder is refused.
     type: list
@@ -99,6 +93,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.secrets import without_secrets
 
 OWNERSHIP = {
     "owner": {"type": "str", "default": "root"},
@@ -120,7 +115,7 @@ def is_folder(path: str) -> bool:
 
 
 def text(content: bytes | None) -> str:
-    """What a diff shows of a file's bytes."""
+    """The text of a file's bytes."""
     return "" if content is None else content.decode("utf-8", "replace")
 
 
@@ -157,7 +152,6 @@ class FileSet:
         ]
         for wanted, paths in (
             ("a file is wanted here and", [item["path"] for item in params["files"]]),
-            ("a link is wanted here and", [item["path"] for item in params["links"]]),
             ("only files and links are removed, and", params["absent"]),
         ):
             wrong += [f"{path}: {wanted} a folder stands in its place" for path in paths if is_folder(path)]
@@ -207,7 +201,7 @@ class FileSet:
             before, after = text(read(path)), item["content"]
             if item["secret"]:
                 before, after = before and "(secret, before)\n", "(secret, after)\n"
-            self.changed(path, before, after)
+            self.changed(path, without_secrets(before), without_secrets(after))
             if not self.module.check_mode:
                 self.write(item)
         self.attributes(item, path)
@@ -228,20 +222,13 @@ class FileSet:
                 self.module.load_file_common_arguments(wanted, path=temporary), False
             )
             os.replace(temporary, path)
+        except OSError as error:
+            os.unlink(temporary)
+            # Writing to an open file names none.
+            raise OSError(error.errno, error.strerror, path) from error
         except BaseException:
             os.unlink(temporary)
             raise
-
-    def link(self, item: dict[str, str]) -> None:
-        path, target = item["path"], item["target"]
-        current = os.readlink(path) if os.path.islink(path) else None
-        if current == target:
-            return
-        self.changed(path, f"-> {current}\n" if current else "absent\n", f"-> {target}\n")
-        if not self.module.check_mode:
-            temporary = f"{path}.{os.getpid()}"
-            os.symlink(target, temporary)
-            os.replace(temporary, path)
 
     def remove(self, path: str) -> None:
         if not os.path.lexists(path):
@@ -259,8 +246,11 @@ class FileSet:
             current = read(item["path"])
             keep = item["create_only"] and current is not None
             content = current if keep and current is not None else item["content"].encode()
-            with open(path, "wb") as file:
-                file.write(content)
+            try:
+                with open(path, "wb") as file:
+                    file.write(content)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
             os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
 
     def validate(self, commands: list[str], root: str) -> None:
@@ -287,9 +277,7 @@ class FileSet:
             item["content"] for item in params["files"] if item["secret"] and item["content"]
         )
         self.refuse()
-        paths = {item["path"] for kind in ("directories", "files", "links") for item in params[kind]} | set(
-            params["absent"]
-        )
+        paths = {item["path"] for kind in ("directories", "files") for item in params[kind]} | set(params["absent"])
         self.changed_paths += [path for path in self.owed if path in paths]
         for item in params["directories"]:
             self.directory(item)
@@ -303,8 +291,6 @@ class FileSet:
                 self.file(item, item["path"] in differing)
         finally:
             shutil.rmtree(root, ignore_errors=True)
-        for item in params["links"]:
-            self.link(item)
         for path in params["absent"]:
             self.remove(path)
 
@@ -343,15 +329,6 @@ def main() -> None:
                     "create_only": {"type": "bool", "default": False},
                     "secret": {"type": "bool", "default": False},
                     **OWNERSHIP,
-                },
-            },
-            "links": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "target": {"type": "str", "required": True},
                 },
             },
             "absent": {"type": "list", "elements": "path", "default": []},

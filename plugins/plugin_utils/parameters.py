@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from configparser import ConfigParser, ParsingError
 from typing import Any
 
+from ansible_collections.panda.provision.plugins.module_utils.secrets import SECRET
+
 TEXTS = {
     "backend": "panda_server_backend",
     "dbhost": "panda_server_dbhost",
@@ -43,8 +45,6 @@ WRITTEN = {
 """In the cfg file in any case, where no parameter may stand twice."""
 DAEMON = {"n_proc": "panda_server_daemon_n_proc"}
 NO_TOKENS = "x509"
-SECRET = re.compile(r"passw|passcode|passphrase|(?<!by)pass$|secret$|token$", re.IGNORECASE)
-"""Stands in the name of a parameter or variable whose value nobody but root may read."""
 REFERENCE = re.compile(r"\$\{*(\w+)\}*")
 """A value that is taken from the environment: $NAME, ${NAME} or ${{NAME}}."""
 BOOLEANS = {"True": True, "False": False}

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,13 @@ def tree(root: Path) -> dict[str, str]:
     }
 
 
-def test_folders_files_and_links_are_made(file_set: FileSet, tmp_path: Path) -> None:
+def test_folders_and_files_are_made(file_set: FileSet, tmp_path: Path) -> None:
     result = file_set(
         directories=[{"path": f"{tmp_path}/etc", "mode": "0750"}],
         files=[file(tmp_path / "etc/a.cfg", "a = 1\n"), file(tmp_path / "etc/key", "k\n", mode="0400")],
-        links=[{"path": f"{tmp_path}/current", "target": "etc"}],
     )
     assert result["changed"]
-    assert tree(tmp_path) == {"current": "etc", "etc/a.cfg": "a = 1\n", "etc/key": "k\n"}
+    assert tree(tmp_path) == {"etc/a.cfg": "a = 1\n", "etc/key": "k\n"}
     assert mode(tmp_path / "etc") == "0750"
     assert mode(tmp_path / "etc/a.cfg") == "0644"
     assert mode(tmp_path / "etc/key") == "0400"
@@ -77,7 +77,6 @@ def test_a_second_run_changes_nothing(file_set: FileSet, tmp_path: Path) -> None
     wanted = {
         "directories": [{"path": f"{tmp_path}/etc"}],
         "files": [file(tmp_path / "etc/a", "é\n", mode="0640")],
-        "links": [{"path": f"{tmp_path}/l", "target": "/nowhere"}],
         "absent": [f"{tmp_path}/old"],
         "validate": ["true"],
     }
@@ -113,10 +112,9 @@ def test_check_mode_on_a_bare_tree_tells_everything_and_does_nothing(file_set: F
         check=True,
         directories=[{"path": f"{tmp_path}/etc", "owner": "not_made_yet", "group": "not_made_yet"}],
         files=[file(tmp_path / "etc/a", "a\n", owner="not_made_yet")],
-        links=[{"path": f"{tmp_path}/l", "target": "etc"}],
         absent=[f"{tmp_path}/old"],
     )
-    assert result["changed_paths"] == [f"{tmp_path}/{name}" for name in ("etc", "etc/a", "l", "old")]
+    assert result["changed_paths"] == [f"{tmp_path}/{name}" for name in ("etc", "etc/a", "old")]
     assert tree(tmp_path) == {"old": "x"}
 
 
@@ -146,20 +144,50 @@ def test_a_secret_is_never_shown(file_set: FileSet, tmp_path: Path) -> None:
     assert "-secret" not in json.dumps([changed, removed, refused])
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "[server]\ndbhost = db.example.org\ndbpasswd = hunter2\nemailPass: pw%2\n",
+            "[server]\ndbhost = db.example.org\ndbpasswd = $PANDA_DB_PASSWORD\nemailPass = none\n",
+        ),
+        ('{"server": {"dbpasswd": "hunt\\"er2", "dbhost": "db.example.org"}}\n', '{"server": {}}\n'),
+        ("export PANDA_DB_PASSWORD='hunter 2'\n", "TZ=UTC\n"),
+    ],
+)
+def test_a_secret_of_a_file_that_was_written_by_other_means_is_not_shown(
+    file_set: FileSet, tmp_path: Path, before: str, after: str
+) -> None:
+    path = tmp_path / "panda_server.cfg"
+    path.write_text(before)
+    (diff,) = file_set(diff=True, files=[file(path, after)])["diff"]
+    assert "(not shown)" in diff["before"]
+    for secret in ("hunt", "er2", "pw%2"):
+        assert secret not in json.dumps(diff)
+    assert ("db.example.org" in diff["before"]) == ("db.example.org" in before)
+    assert diff["after"] == after
+    assert path.read_text() == after
+
+
+def test_a_full_disk_is_said_of_the_file_that_had_no_room(file_set: FileSet, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(full)], check=True)
+    try:
+        result = file_set(files=[file(full / "a", "x" * 8192)])
+        assert list(full.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
+    assert result["failed"]
+    assert result["msg"] == f"{full}/a: No space left on device"
+
+
 def test_a_file_that_is_only_to_be_created_keeps_its_text(file_set: FileSet, tmp_path: Path) -> None:
     wanted = {"files": [file(tmp_path / "state", "production\n", create_only=True)]}
     assert file_set(**wanted)["changed"]
     (tmp_path / "state").write_text("draining\n")
     assert not file_set(**wanted)["changed"]
     assert tree(tmp_path) == {"state": "draining\n"}
-
-
-def test_a_link_is_switched_and_takes_the_place_of_a_file(file_set: FileSet, tmp_path: Path) -> None:
-    (tmp_path / "current").symlink_to("one")
-    (tmp_path / "plain").write_text("x")
-    links = [{"path": f"{tmp_path}/{name}", "target": "two"} for name in ("current", "plain")]
-    assert file_set(links=links)["changed"]
-    assert tree(tmp_path) == {"current": "two", "plain": "two"}
 
 
 def test_a_file_takes_the_place_of_a_link_and_leaves_its_target_alone(file_set: FileSet, tmp_path: Path) -> None:
@@ -182,17 +210,16 @@ def test_files_and_links_are_removed_but_not_what_they_point_to(file_set: FileSe
 
 
 def test_all_that_stands_in_the_way_is_named_and_nothing_is_changed(file_set: FileSet, tmp_path: Path) -> None:
-    for name in ("file", "link", "absent"):
+    for name in ("file", "absent"):
         (tmp_path / name).mkdir()
     (tmp_path / "folder").write_text("x")
     result = file_set(
         directories=[{"path": f"{tmp_path}/folder"}, {"path": f"{tmp_path}/new"}],
         files=[file(tmp_path / "other", "y"), file(tmp_path / "file", "z")],
-        links=[{"path": f"{tmp_path}/link", "target": "x"}],
         absent=[f"{tmp_path}/absent"],
     )
     assert result["failed"]
-    for name in ("file", "link", "absent", "folder"):
+    for name in ("file", "absent", "folder"):
         assert f"{tmp_path}/{name}: " in result["msg"]
     assert tree(tmp_path) == {"folder": "x"}
     assert not (tmp_path / "new").exists()
@@ -225,7 +252,6 @@ def test_a_failed_trial_leaves_everything_as_it_was(file_set: FileSet, tmp_path:
     before = tree(tmp_path)
     result = file_set(
         files=[file(tmp_path / "new", "new\n"), file(tmp_path / "a", "changed\n")],
-        links=[{"path": f"{tmp_path}/link", "target": "a"}],
         absent=[f"{tmp_path}/old"],
         validate=["true", f"sh -c 'echo {{stage}}{tmp_path}/a: line 3 is wrong >&2; exit 7'"],
     )
