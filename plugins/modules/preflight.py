@@ -31,6 +31,12 @@ options:
       accounts: {description: Accounts to describe., type: list, elements: str, default: []}
       packages: {description: Packages to ask for., type: list, elements: str, default: []}
       records: {description: JSON files to read., type: list, elements: path, default: []}
+      served:
+        description: >-
+          Certificates that a unit serves, to compare with what it has read; C(port), C(path), C(chain) and C(unit).
+        type: list
+        elements: dict
+        default: []
 attributes:
   check_mode: {support: full}
 author: panda-provision
@@ -53,7 +59,7 @@ missing_packages:
 node:
   description: >-
     What was seen: os, machine, time, systemd, listeners, paths, links, globs, texts, connections, key_pairs,
-    units, records, accounts, and the packages that are installed.
+    units, records, accounts, served certificates, and the packages that are installed.
   type: dict
   returned: success
 """
@@ -74,6 +80,7 @@ from ansible_collections.panda.provision.plugins.module_utils.node import (
     record,
     unit_states,
 )
+from ansible_collections.panda.provision.plugins.module_utils.served import certificate_fault
 
 
 def os_release() -> dict[str, str]:
@@ -125,6 +132,13 @@ def installed(module: AnsibleModule, packages: list[str]) -> list[str]:
     return sorted(line[1:].split()[0] for line in out.splitlines() if line[:1] == "+" and line.endswith(" installed"))
 
 
+def served(module: AnsibleModule, wanted: dict[str, Any], listening: list[dict[str, Any]]) -> str:
+    """What is wrong with the certificate that a unit serves; an empty string where nothing is, or it serves none yet."""
+    if not any((item["port"], item["unit"]) == (wanted["port"], wanted["unit"]) for item in listening):
+        return ""
+    return certificate_fault(module, wanted)
+
+
 def main() -> None:
     """Run as an Ansible module."""
     lists = {"type": "list", "elements": "str", "default": []}
@@ -144,6 +158,7 @@ def main() -> None:
                     "accounts": lists,
                     "packages": lists,
                     "records": lists,
+                    "served": {"type": "list", "elements": "dict", "default": []},
                 },
             },
         },
@@ -153,6 +168,7 @@ def main() -> None:
     text_paths = sorted({path for pattern in look.get("texts", []) for path in glob.glob(pattern)})
     systemd = os.path.isdir("/run/systemd/system")
     release, selinux = os_release(), os.path.exists("/sys/fs/selinux/enforce")
+    listening = listeners()
     module.exit_json(
         changed=False,
         ansible_facts=facts(release, selinux),
@@ -162,7 +178,7 @@ def main() -> None:
             "machine": os.uname().machine,
             "time": time.time(),
             "systemd": systemd,
-            "listeners": listeners(),
+            "listeners": listening,
             "paths": {path: kind(path) for path in look.get("paths", [])},
             "globs": {pattern: sorted(glob.glob(pattern)) for pattern in look.get("globs", [])},
             "texts": {path: read_text(path) for path in text_paths if os.path.isfile(path)},
@@ -173,6 +189,7 @@ def main() -> None:
             "accounts": {name: account(name) for name in look.get("accounts", [])},
             "packages": installed(module, look.get("packages", [])),
             "records": {path: record(path) for path in look.get("records", [])},
+            "served": {wanted["path"]: served(module, wanted, listening) for wanted in look.get("served", [])},
         },
     )
 

@@ -63,6 +63,14 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         ],
         "units": [*UNITS, "firewalld.service", "puppet.service"],
         "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
+        "served": [
+            {
+                "port": variables["panda_server_port_ssl"],
+                "path": variables["panda_server_hostcert"],
+                "chain": variables["panda_server_chain"],
+                "unit": "panda_httpd.service",
+            }
+        ],
     }
     if variables["panda_server_certificate_source"] == "node":
         pair = [variables["panda_server_hostcert"], variables["panda_server_hostkey"]]

@@ -196,3 +196,26 @@ def test_a_file_that_was_changed_after_the_service_read_it_is_told(
     assert result.get("faults", []) == (
         [f"{told} was changed after panda_httpd.service has read it: reload the service"] if changed else []
     )
+
+
+def test_preflight_tells_what_a_unit_serves_besides_its_files_and_nothing_of_a_port_that_is_not_its_own(
+    run_module: RunModule, https: int, make_pair: MakePair, tmp_path: Path
+) -> None:
+    (tmp_path / "other.pem").write_text(make_pair("pandaserver.cern.ch").certificate)
+    seen = run_module("preflight", {"roles": ["panda_server"]})["node"]
+    (ours,) = [item["unit"] for item in seen["listeners"] if (item["protocol"], item["port"]) == ("tcp", https)]
+    wanted = {"port": https, "chain": "", "unit": ours}
+    look = {
+        "served": [
+            {**wanted, "path": f"{tmp_path}/other.pem"},
+            {**wanted, "path": f"{tmp_path}/not-yet.pem", "port": 1},
+            {**wanted, "path": f"{tmp_path}/theirs.pem", "unit": "another.service"},
+        ]
+    }
+    node = run_module("preflight", {"roles": ["panda_server"], "look": look}, check=True)["node"]
+    assert node["served"] == {
+        f"{tmp_path}/other.pem": f"port {https} serves another certificate than {tmp_path}/other.pem holds: "
+        "reload the service",
+        f"{tmp_path}/not-yet.pem": "",
+        f"{tmp_path}/theirs.pem": "",
+    }
