@@ -110,13 +110,15 @@ def kind(path: str) -> str:
 
 
 def account(name: str) -> dict[str, str]:
-    """An account's primary group, home and shell; nothing where there is no such account."""
+    """An account's primary group, by number where it has no name; nothing where there is no such account."""
     try:
-        entry = pwd.getpwnam(name)
-        group = grp.getgrgid(entry.pw_gid).gr_name
+        number = pwd.getpwnam(name).pw_gid
     except KeyError:
         return {}
-    return {"group": group, "home": entry.pw_dir, "shell": entry.pw_shell}
+    try:
+        return {"group": grp.getgrgid(number).gr_name}
+    except KeyError:
+        return {"group": str(number)}
 
 
 def installed(module: AnsibleModule, packages: list[str]) -> list[str]:
