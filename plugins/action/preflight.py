@@ -30,7 +30,10 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _, arguments = self.validate_argument_spec(
-            argument_spec={"roles": {"type": "list", "elements": "str", "required": True}}
+            argument_spec={
+                "roles": {"type": "list", "elements": "str", "required": True},
+                "only": {"type": "str", "choices": ["certificates"]},
+            }
         )
         specifications = {role: self._options(role) for role in arguments["roles"]}
         faults = [fault for role, options in specifications.items() for fault in unknown(role, options, task_vars)]
@@ -56,7 +59,8 @@ class ActionModule(ActionBase):
         if seen.get("failed") or seen.get("unreachable"):
             return {**result, **seen}
         for check, variables in checks:
-            faults += check.faults(variables, seen["node"])
+            judge = check.certificate_faults if arguments["only"] else check.faults
+            faults += judge(variables, seen["node"])
         if faults:
             return {**result, "failed": True, "faults": faults, "msg": report(task_vars["inventory_hostname"], faults)}
         for check, variables in checks:
@@ -163,5 +167,5 @@ def unread(root: Path, places: list[str]) -> list[str]:
 
 def report(host: str, faults: list[str]) -> str:
     """All faults as one text."""
-    lines = [f"{host} is not provisioned: nothing on it was changed. To mend first ({len(faults)}):"]
+    lines = [f"{host}: nothing on it was changed. To mend first ({len(faults)}):"]
     return "\n".join(lines + [f"{number:3}. {fault}" for number, fault in enumerate(faults, 1)])

@@ -18,6 +18,10 @@ options:
     type: list
     elements: str
     required: true
+  only:
+    description: What alone is judged of the node, for a play that touches nothing else. Variables are judged in any case.
+    type: str
+    choices: [certificates]
   look:
     description: What to look at on the node; the action plugin collects it from the roles' checks.
     type: dict
@@ -147,6 +151,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "roles": {"type": "list", "elements": "str", "required": True},
+            "only": {"type": "str", "choices": ["certificates"]},
             "look": {
                 "type": "dict",
                 "default": {},

@@ -565,14 +565,14 @@ def test_variables_that_lie_where_nothing_reads_them_are_named_with_the_place_fo
 
 
 class Report:
-    """What `ansible-playbook site.yml` says of a host with these variables."""
+    """What a playbook says of a host with these variables."""
 
-    def __init__(self, folder: Path, variables: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, variables: dict[str, Any], playbook: str = "site.yml") -> None:
         inventory = folder / "hosts.yml"
         host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
         inventory.write_text(yaml.safe_dump({"panda_servers": {"hosts": {"node-1": host}}}))
         done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), "site.yml"],
+            [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), playbook],
             cwd=ROOT,
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,
@@ -661,6 +661,23 @@ def test_a_wrong_variable_is_reported_once_and_the_rest_is_judged_without_it(tmp
     assert report.has("panda_server_dbpasswd: holds a line break")
     assert [fault for fault in report.faults if "systemd does not run here" not in fault][5:] == []
     assert "cret" not in report.text
+
+
+def test_a_database_that_is_away_keeps_no_node_from_a_renewed_certificate(tmp_path: Path, closed_port: int) -> None:
+    variables = {
+        **POSTGRES,
+        "panda_server_dbhost": "127.0.0.1",
+        "panda_server_dbport": closed_port,
+        "panda_server_poort": 1,
+        "panda_server_hostcert": f"{tmp_path}/hostcert.pem",
+    }
+    site = Report(tmp_path, variables)
+    assert site.has(f"the database at 127.0.0.1:{closed_port}"), site.text
+    renewal = Report(tmp_path, variables, "playbooks/certificates.yml")
+    assert renewal.code != 0
+    assert renewal.has("panda_server_poort: ", "no such variable")
+    assert renewal.has("hostcert.pem: no such file on the node")
+    assert not renewal.has("the database at")
 
 
 @pytest.mark.parametrize(("status", "also"), [("enabled", ["policycoreutils-python-utils"]), ("disabled", [])])
