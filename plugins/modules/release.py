@@ -111,6 +111,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.files import replace
 
 MARKER = "release.json"
 RECORD = "releases.json"
@@ -128,9 +129,7 @@ def sha256(path: Path) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
+    replace(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -166,8 +165,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 raise ValueError(f"{archive}: {member.name} has no place in a wheelhouse archive")
             source = tar.extractfile(member)
             assert source is not None
-            with source, (folder / member.name).open("wb") as target:
-                shutil.copyfileobj(source, target)
+            try:
+                with source, (folder / member.name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(folder / member.name)) from error
 
 
 class Release:
@@ -361,7 +363,9 @@ def main() -> None:
             result["changed"] = release.bad()
         else:
             result["changed"], result["removed"] = release.good()
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}", **result)
+    except (ValueError, tarfile.TarError) as error:
         module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 

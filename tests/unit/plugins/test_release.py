@@ -354,3 +354,13 @@ def test_a_rollback_is_recorded_until_the_next_release(node: Node) -> None:
     assert not node.run("good", "one")["changed"]
     node.run("good", "three")
     assert "rolled_back" not in node.record()
+
+
+def test_a_full_disk_is_said_of_the_file_that_had_no_room_and_keeps_the_record(
+    run_module: RunModule, small_disk: Path
+) -> None:
+    (small_disk / "releases.json").write_text("{}")
+    answer = Node(small_disk.parent, run_module).run("bad", why="not alive", root=str(small_disk))
+    assert answer["failed"]
+    assert answer["msg"] == f"{small_disk}/releases.json: No space left on device"
+    assert [path.name for path in small_disk.iterdir()] == ["releases.json"]
