@@ -7,7 +7,7 @@ import re
 SECRET = re.compile(r"passw|passcode|passphrase|(?<!by)pass$|secret$|token$", re.IGNORECASE)
 """Stands in the name of a parameter or variable whose value nobody but root may read."""
 HARMLESS = re.compile(r"""["']?(\$\{*\w+\}*|/.*|none|null|true|false)?["']?,?""", re.IGNORECASE)
-"""Not a secret itself: taken from the environment, the path of a file, a switch, or what the package writes for none."""
+"""No secret itself: taken from the environment, the path of a file, a switch, or what the package writes for none."""
 NOT_SHOWN = "(not shown)"
 _ASSIGNMENT = re.compile(r"""^(?P<before>\s*(?:export\s+)?(?P<name>[\w.-]+)\s*[=:]\s*)(?P<value>\S.*)$""", re.MULTILINE)
 _MEMBER = re.compile(r"""(?P<before>"(?P<name>[^"\\\n]+)"\s*:\s*)(?P<value>"(?:[^"\\]|\\.)*"|[^\s,{}\[\]"]+)""")

@@ -19,7 +19,7 @@ options:
     elements: str
     required: true
   only:
-    description: What alone is judged of the node, for a play that touches nothing else. Variables are judged in any case.
+    description: What alone is judged of the node, for a play that touches nothing else. Variables are judged too.
     type: str
     choices: [certificates]
   look:
@@ -139,7 +139,7 @@ def installed(module: AnsibleModule, packages: list[str]) -> list[str]:
 
 
 def served(module: AnsibleModule, wanted: dict[str, Any], listening: list[dict[str, Any]]) -> str:
-    """What is wrong with the certificate that a unit serves; an empty string where nothing is, or it serves none yet."""
+    """What is wrong with the certificate that a unit serves; an empty string where nothing is, or it serves none."""
     if not any((item["port"], item["unit"]) == (wanted["port"], wanted["unit"]) for item in listening):
         return ""
     return certificate_fault(module, wanted)
