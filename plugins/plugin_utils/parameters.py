@@ -26,6 +26,8 @@ TEXTS = {
 }
 FOLDERS = {
     "logdir": "panda_server_logdir",
+    "cache_dir": "panda_server_cache_dir",
+    "schedconfig_cache_dir": "panda_server_schedconfig_cache_dir",
     "auth_config": "panda_server_auth_config",
 }
 NUMBERS = {
@@ -37,7 +39,7 @@ NUMBERS = {
 }
 LISTS = {"production_dns": "panda_server_production_dns"}
 WRITTEN = {
-    "pserverhosthttp", "pserverportcache", "cache_dir", "schedconfig_cache_dir", "usedbtimeout",
+    "pserverhosthttp", "pserverportcache", "usedbtimeout",
     "schemaPANDA", "schemaMETA", "schemaPANDAARCH", "schemaJEDI", "schemaDEFT",
 }  # fmt: skip
 """In the cfg file in any case, where no parameter may stand twice."""

@@ -486,6 +486,41 @@ def test_no_browser_takes_a_file_of_a_static_folder_for_a_page_of_the_node(role:
         assert "Header set X-Content-Type-Options nosniff" in inside, folder
 
 
+CACHES = {
+    "panda_server_cache_dir": "/srv/panda/cache",
+    "panda_server_schedconfig_cache_dir": "/srv/panda/cache/schedconfig",
+}
+
+
+@pytest.mark.parametrize("payload", ["bundled", "panda-server"])
+@pytest.mark.parametrize(
+    "folders",
+    [["/var/log/panda/pandacache", "/var/cache/pandaserver/schedconfig"], list(CACHES.values())],
+    ids=["by default", "of the site's own"],
+)
+def test_the_application_writes_into_the_folders_that_httpd_serves(
+    role: Role, payload: str, folders: list[str]
+) -> None:
+    given = {**(CACHES if folders == list(CACHES.values()) else {}), "panda_server_payload": payload}
+    server = ConfigParser()
+    server.read_string(role("panda_server.cfg.j2", **given))
+    assert [server["server"][name] for name in ("cache_dir", "schedconfig_cache_dir")] == folders
+    assert server["server"].get("pilot_cache_dir", f"{folders[0]}/pilot") == f"{folders[0]}/pilot"
+    aliases = dict(re.findall(r"^Alias (\S+) (\S+)$", role("panda_server-httpd.conf.j2", **given), re.MULTILINE))
+    assert [aliases["/cache/"], aliases["/cache/schedconfig/"]] == [f"{folder}/" for folder in folders]
+    owned = [item["path"] for item in role("{{ __panda_server_directories }}", **given) if item.get("owner")]
+    assert set(folders) <= set(owned)
+    labelled = {label["target"]: label["setype"] for label in role("{{ __panda_server_labels }}", **given)}
+    for folder in folders:
+        nearest = max((path for path in labelled if f"{folder}/".startswith(f"{path}/")), key=len)
+        assert labelled[nearest] == ("httpd_log_t" if folder.startswith("/var/log") else "httpd_cache_t")
+
+
+def test_what_a_new_nodes_squid_is_tried_with_lies_where_httpd_serves_it(render: Render) -> None:
+    burn_in = render("squid", "{{ __squid_burn_in.file }}", **CACHES)
+    assert burn_in == "/srv/panda/cache/schedconfig/burn-in.json"
+
+
 def test_only_the_node_and_named_clients_see_metrics_and_status(role: Role) -> None:
     text = role("panda_server-httpd.conf.j2", panda_server_monitoring_clients=["192.0.2.7"])
     for location in ("/node/metrics", "/server-status"):

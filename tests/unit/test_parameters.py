@@ -32,6 +32,8 @@ HELM: dict[str, dict[str, Any]] = {
         "token_authType": "oidc",
         "production_dns": "CN=alice,CN=bob",
         "schemaPANDA": "DOMA_PANDA",
+        "cache_dir": "/srv/panda/cache",
+        "schedconfig_cache_dir": "/srv/panda/cache/schedconfig",
         "emailPass": "x",
         "record_sandbox_info": "True",
     },
@@ -63,6 +65,8 @@ def test_it_becomes_the_roles_variables_with_their_types(tmp_path: Path) -> None
     assert variables["panda_server_ndbconnection"] == 2
     assert variables["panda_server_servername"] == "panda.example.org"
     assert variables["panda_server_production_dns"] == ["CN=alice", "CN=bob"]
+    assert variables["panda_server_cache_dir"] == "/srv/panda/cache"
+    assert variables["panda_server_schedconfig_cache_dir"] == "/srv/panda/cache/schedconfig"
     assert variables["panda_server_daemon_jobs"] == HELM["daemon"]["config"]
     assert parameters.to_variables({"server": {"auth_config": "/etc/panda/auth/"}}) == {
         "panda_server_auth_config": "/etc/panda/auth"

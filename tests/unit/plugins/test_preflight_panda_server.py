@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "panda_server_schema_manage": True,
     "panda_server_schema_prefix": "DOMA",
     "panda_server_adder_plugins": "",
+    "panda_server_cache_dir": "/var/log/panda/pandacache",
     "panda_server_daemon_jobs": {},
     "panda_server_setupper_plugins": "",
     "panda_server_demo_ca": "/demo",
@@ -334,6 +335,7 @@ def test_a_value_that_cannot_work_is_refused(node: dict[str, Any], variables: di
         ("panda_server_auth_config", "/opt/panda/etc/panda/auth", "/etc/panda/auth"),
         ("panda_server_auth_config", "/opt/panda", "/etc/panda/auth"),
         ("panda_server_logdir", "/opt/panda.releases/log", "/var/log/panda"),
+        ("panda_server_cache_dir", "/opt/panda/cache", "/var/log/panda/pandacache"),
         ("panda_server_hostkey", "/opt/panda/hostkey.pem", "/etc/grid-security"),
         ("panda_server_dbname", "/opt/panda/panda.db", "/var/lib/panda"),
         ("panda_server_releases", "/opt/panda/releases", "/opt/panda.releases"),
@@ -347,6 +349,33 @@ def test_what_an_upgrade_would_replace_is_refused_with_a_place_that_stays(
     assert fault.startswith(f"{variable}: {path} is ")
     assert f" {place} for example" in fault
     assert faults(node, **{**given, variable: f"/opt/panda-{variable}"}) == []
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "schedconfig_cache_dir", "auth_config", "logdir"])
+def test_a_folder_that_only_the_application_would_move_to_is_refused(node: dict[str, Any], name: str) -> None:
+    (fault,) = faults(node, panda_server_overlay={"server": {name: "/srv/panda"}})
+    assert fault.startswith(f"panda_server_overlay: server: {name}: the rest of the node would go on using /")
+    assert f": set panda_server_{name} instead" in fault
+
+
+@pytest.mark.parametrize(
+    ("variable", "folder", "shown"),
+    [
+        ("panda_server_cache_dir", "/var/log/panda", "the logs (panda_server_logdir) to everybody"),
+        ("panda_server_schedconfig_cache_dir", "/data", "the home of the services (panda_server_home) to everybody"),
+        ("panda_server_auth_config", "/etc/panda", "the configuration to everybody, which /etc/panda holds"),
+    ],
+)
+def test_a_folder_that_shows_what_nobody_may_see_is_refused(
+    node: dict[str, Any], variable: str, folder: str, shown: str
+) -> None:
+    (fault,) = faults(node, **{variable: folder})
+    assert fault.startswith(f"{variable}: httpd would show {shown}")
+
+
+def test_a_cache_of_the_sites_own_is_taken(node: dict[str, Any]) -> None:
+    cache = {"panda_server_cache_dir": "/srv/panda/cache", "panda_server_logdir": "/srv/panda/log"}
+    assert faults(node, **cache, panda_server_schedconfig_cache_dir="/srv/panda/cache/schedconfig") == []
 
 
 def test_a_slash_at_the_end_of_a_path_is_named(node: dict[str, Any]) -> None:
