@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from configparser import ConfigParser, ParsingError
+from configparser import ConfigParser, InterpolationError, ParsingError
 from typing import Any
 
 TEXTS = {
@@ -84,8 +84,8 @@ def read_json(text: str) -> dict[str, dict[str, Any]]:
 
 
 def read_cfg(text: str) -> dict[str, dict[str, Any]]:
-    """The sections of a panda_server.cfg."""
-    parser = ConfigParser(interpolation=None, strict=False)
+    """The sections of a panda_server.cfg, `%(name)s` in them replaced as the package does when it reads the file."""
+    parser = ConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[method-assign,assignment]
     try:
         parser.read_string(text)
@@ -96,7 +96,31 @@ def read_cfg(text: str) -> dict[str, dict[str, Any]]:
         raise ParametersError(
             f"is not a cfg file: line {lines} is neither a [section] nor `name = value` within one"
         ) from None
-    return {name: {key: value.replace("%%", "%") for key, value in parser[name].items()} for name in parser.sections()}
+    sections: dict[str, dict[str, Any]] = {section: {} for section in parser.sections()}
+    leading_nowhere = []
+    for section, given in sections.items():
+        for name in parser[section]:
+            try:
+                given[name] = parser.get(section, name)
+            except InterpolationError:
+                leading_nowhere.append(f"line {_line(text, section, name)} ([{section}] {name})")
+    if leading_nowhere:
+        raise ParametersError(
+            f"has a % that refers to nothing: {', '.join(leading_nowhere)}: write %% for the sign itself, or name a "
+            "parameter of the same section, as %(name)s"
+        )
+    return sections
+
+
+def _line(text: str, section: str, name: str) -> int:
+    """The line in which a parameter of a section begins; of several, the last, which counts."""
+    within, found = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\[([^]]+)\]", line):
+            within = header[1]
+        elif within in (section, "DEFAULT") and re.match(rf"{re.escape(name)}\s*[=:]", line.strip()):
+            found = number
+    return found
 
 
 def to_variables(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -151,6 +151,29 @@ def test_a_cfg_file_that_cannot_be_read_is_refused_by_the_line_without_showing_i
         parameter_differences(text, "[server]\n")
 
 
+PLACES = "[server]\nlogdir = /var/log/panda\nrate = 100%%\nemailDB = %(logdir)s/email_db\n"
+
+
+def test_what_refers_to_another_parameter_is_read_as_the_package_reads_it(render: Render) -> None:
+    read = parameters.read_cfg(PLACES)
+    assert read["server"] == {"logdir": "/var/log/panda", "rate": "100%", "emailDB": "/var/log/panda/email_db"}
+    made = render("panda_server", "panda_server.cfg.j2", **parameters.to_variables(read))
+    assert [line for line in parameter_differences(PLACES, made) if "is not set" not in line] == []
+    literally = made.replace("/var/log/panda/email_db", "%%(logdir)s/email_db")
+    said = parameter_differences(PLACES, literally)
+    assert "[server] emailDB: is /var/log/panda/email_db, and would be %(logdir)s/email_db" in said
+
+
+@pytest.mark.parametrize("value", ["%(nowhere)s/s3cret", "s3cret 100%", "%(dbpasswd)s"])
+def test_a_reference_that_leads_nowhere_is_refused_by_its_line(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "panda_server.cfg"
+    file.write_text(f"[daemon]\ndbpasswd = x\n[server]\ndbhost = db\ndbpasswd = {value}\n[mcp]\nrate = 7%\n")
+    done = tool("read", str(file))
+    assert done.returncode == 1
+    assert "refers to nothing: line 5 ([server] dbpasswd), line 7 ([mcp] rate): write %% for" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 def test_differences_name_each_parameter_and_show_no_secret() -> None:
     now = {"server": {"dbhost": "old", "dbpasswd": "one", "x": "1"}}
     then = {"server": {"dbhost": "new", "dbpasswd": "two", "y": "2"}}
