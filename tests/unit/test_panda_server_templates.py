@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
+from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca, parameters
 from panda_node import config, config_files, oidc
 
 from .conftest import ROOT, Render
@@ -217,6 +217,25 @@ def test_a_node_without_a_password_has_its_other_secrets(role: Role) -> None:
 def test_the_checks_learn_of_secrets_only_that_they_are_there(role: Role) -> None:
     found = role("{{ __panda_server_check_environment }}", panda_server_secrets={"MAIL": "s3cret"})
     assert found["MAIL"] == "present"
+
+
+@pytest.mark.parametrize("payload", ["bundled", "panda-server"])
+def test_preflight_knows_every_parameter_that_may_not_stand_twice(role: Role, payload: str) -> None:
+    everything = {
+        **VARIANTS["a database server"],
+        **VARIANTS["grid proxies"],
+        "panda_server_production_dns": ["CN=pilot"],
+        "panda_server_auth_policies": "/x",
+        "panda_server_payload": payload,
+    }
+    written = set()
+    for line in role("panda_server.cfg.j2", **everything).partition("[daemon]")[0].splitlines():
+        if line and not line.startswith(("#", "[")):
+            written.add(line.partition(" = ")[0])
+    # What a site's own value replaces there stands once.
+    written -= set(role("{{ __panda_server_package_parameters }}"))
+    known = {*parameters.OWN, *parameters.WRITTEN}
+    assert written == (known if payload == "panda-server" else known - parameters.SCHEMAS | {"nDBConForFastCGIWSGI"})
 
 
 def test_the_application_names_the_port_that_squid_has(role: Role) -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils import parameters, wheelhouse
+from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload, wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     certificates,
     common,
@@ -117,6 +117,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *worker_faults(variables),
         *database_faults(variables, node),
         *organisation_faults(variables),
+        *written_faults(variables),
         *folder_faults(variables),
         *served_secret_faults(variables, node),
         *certificate_faults(variables, node),
@@ -194,6 +195,34 @@ def release_faults(variables: Mapping[str, Any]) -> list[str]:
             f"panda_server_releases: {releases} is below the link to the release (panda_server_prefix): name a folder "
             f"beside it, {prefix}.releases for example"
         )
+    return found
+
+
+def written_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Parameters that would stand twice in the cfg file, which nothing then reads, and those that only look set."""
+    package = variables["panda_server_payload"] == payload.PACKAGE
+    written = parameters.WRITTEN - (set() if package else parameters.SCHEMAS)
+    found = []
+    for name in variables["panda_server_config"]:
+        if package and name in panda_server_payload.REPLACED:
+            continue  # which is its own fault
+        if variable := {**parameters.OWN, "nDBConForFastCGIWSGI": "panda_server_ndbconnection"}.get(name):
+            remedy = f"set {variable}"
+        elif name in written:
+            remedy = f"put it into panda_server_overlay, as {{server: {{{name}: ...}}}}"
+        else:
+            continue
+        found.append(
+            f"panda_server_config: {name}: would stand twice in panda_server.cfg, which has it already: {remedy}"
+        )
+    for section, known in (("server", parameters.OWN), ("daemon", parameters.DAEMON)):
+        for name, value in variables["panda_server_overlay"].get(section, {}).items():
+            elsewhere = parameters.reference(value)
+            if elsewhere and name in known and name not in (*parameters.FOLDERS, "dbpasswd"):
+                found.append(
+                    f"panda_server_overlay: {section}: {name}: is ${elsewhere}, and the rest of the node goes by "
+                    f"{known[name]}: set that, and leave it out here"
+                )
     return found
 
 

@@ -26,7 +26,8 @@ PLUGINS = {
 }
 """Class of a plugin and the module in which it is today; a module was once called as its class."""
 
-OLD_MODULE = re.compile(r"(?:pandaserver\.)?dataservice\.([A-Z]\w+)")
+OLD_MODULE = re.compile(r"(?<![\w.])(?:pandaserver\.dataservice\.(?=[A-Z])|dataservice\.)(\w+)")
+"""As its class, or without the package that it is in."""
 
 
 def faults(variables: Mapping[str, Any]) -> list[str]:
@@ -98,8 +99,15 @@ def plugin_faults(variables: Mapping[str, Any]) -> list[str]:
         **{f"panda_server_overlay: {name}": value for name, value in overlay.items()},
     }
     return [
-        f"{place}: {match[0]} is no module any more: write {PLUGINS.get(match[1], 'its present name')}"
+        f"{place}: {match[0]} is no module any more: write {present_name(match[1])}"
         for place, value in given.items()
         if place.endswith("_plugins")
         for match in OLD_MODULE.finditer(str(value))
     ]
+
+
+def present_name(module: str) -> str:
+    """Where a module of the package's dataservice is today."""
+    if module[0].isupper():
+        return PLUGINS.get(module, "its present name")
+    return f"pandaserver.dataservice.{module}"

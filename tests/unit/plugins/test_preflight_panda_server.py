@@ -351,6 +351,45 @@ def test_what_an_upgrade_would_replace_is_refused_with_a_place_that_stays(
     assert faults(node, **{**given, variable: f"/opt/panda-{variable}"}) == []
 
 
+@pytest.mark.parametrize(
+    ("payload", "name", "remedy"),
+    [
+        ("bundled", "dbport", "set panda_server_dbport"),
+        ("bundled", "cache_dir", "set panda_server_cache_dir"),
+        ("bundled", "schedconfig_cache_dir", "set panda_server_schedconfig_cache_dir"),
+        ("bundled", "production_dns", "set panda_server_production_dns"),
+        ("bundled", "nDBConForFastCGIWSGI", "set panda_server_ndbconnection"),
+        ("bundled", "auth_policies", "set panda_server_auth_policies"),
+        ("panda-server", "pserverport", "put it into panda_server_overlay, as {server: {pserverport: ...}}"),
+        ("panda-server", "schemaPANDA", "put it into panda_server_overlay, as {server: {schemaPANDA: ...}}"),
+    ],
+)
+def test_a_parameter_that_the_role_writes_is_refused_a_second_time(
+    node: dict[str, Any], payload: str, name: str, remedy: str
+) -> None:
+    given = PACKAGE if payload == "panda-server" else {}
+    (fault,) = faults(node, **given, panda_server_config={name: "1"})
+    assert fault == (
+        f"panda_server_config: {name}: would stand twice in panda_server.cfg, which has it already: {remedy}"
+    )
+
+
+def test_parameters_that_the_role_does_not_write_are_taken(node: dict[str, Any]) -> None:
+    assert faults(node, panda_server_config={"schemaPANDA": "X", "keyDir": "/k", "sandboxHostname": "$HOST"}) == []
+    assert faults(node, **PACKAGE, panda_server_config={"keyDir": "/k", "emailSMTPsrv": "mail"}) == []
+    assert faults(node, panda_server_overlay={"server": {"dbtimeout": 60, "pserverport": "443"}}) == []
+
+
+def test_a_reference_in_place_of_a_variable_that_the_node_goes_by_is_refused(node: dict[str, Any]) -> None:
+    server = {"dbhost": "${PANDA_DB_HOST}", "dbpasswd": "$PANDA_DB_PASSWORD", "CRIC_URL_CM": "$PANDA_CRIC_CM"}
+    assert faults(node, **POSTGRES, panda_server_overlay={"server": server, "daemon": {"n_proc": "$N"}}) == [
+        "panda_server_overlay: server: dbhost: is $PANDA_DB_HOST, and the rest of the node goes by panda_server_dbhost"
+        ": set that, and leave it out here",
+        "panda_server_overlay: daemon: n_proc: is $N, and the rest of the node goes by panda_server_daemon_n_proc: set "
+        "that, and leave it out here",
+    ]
+
+
 @pytest.mark.parametrize("name", ["cache_dir", "schedconfig_cache_dir", "auth_config", "logdir"])
 def test_a_folder_that_only_the_application_would_move_to_is_refused(node: dict[str, Any], name: str) -> None:
     (fault,) = faults(node, panda_server_overlay={"server": {name: "/srv/panda"}})
@@ -406,7 +445,7 @@ def test_a_secret_that_is_referred_to_has_to_be_there(node: dict[str, Any]) -> N
     given = {
         "panda_server_config": {
             "emailPass": "$MAIL",
-            "token_authType": "oidc",
+            "token_kind": "oidc",
             "pilot_secrets": "name",
             "x_pass": "none",
         },
@@ -740,6 +779,11 @@ def test_the_public_package_is_a_payload(node: dict[str, Any]) -> None:
             {"panda_server_adder_plugins": "local:dataservice.AdderDummyPlugin:AdderDummyPlugin"},
             "panda_server_adder_plugins: dataservice.AdderDummyPlugin is no module any more: write "
             "pandaserver.dataservice.adder_dummy_plugin",
+        ),
+        (
+            {"panda_server_setupper_plugins": "wlcg:dataservice.setupper_dummy_plugin:SetupperDummyPlugin"},
+            "panda_server_setupper_plugins: dataservice.setupper_dummy_plugin is no module any more: write "
+            "pandaserver.dataservice.setupper_dummy_plugin",
         ),
         (
             {
