@@ -244,12 +244,21 @@ def _own_daemon(name: str, value: Any) -> dict[str, Any]:
     if name == "enable" and str(value) in BOOLEANS:
         return {DAEMON[name]: BOOLEANS[str(value)]}
     if name == "config" and not reference(value):
-        try:
-            jobs = json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ParametersError(f"[daemon] config: is not JSON: {error}") from None
-        return {DAEMON[name]: jobs}
+        table = jobs(value)
+        if table is None:
+            raise ParametersError("[daemon] config: is no JSON object of jobs, each an object of its parameters")
+        return {DAEMON[name]: table}
     return {}
+
+
+def jobs(table: Any) -> dict[str, dict[str, Any]] | None:
+    """The daemon's jobs, from a table or its text; None where it is no table of jobs."""
+    try:
+        content = json.loads(table) if isinstance(table, str) else table
+    except ValueError:
+        return None
+    sound = isinstance(content, dict) and all(isinstance(job, dict) for job in content.values())
+    return content if sound else None
 
 
 def missing(sections: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> list[str]:

@@ -293,9 +293,10 @@ def test_a_file_that_is_not_there_is_named(arguments: tuple[str, ...], tmp_path:
     assert done.stderr == f"parameters.py: {tmp_path / arguments[-1]}: No such file or directory\n"
 
 
-def test_a_job_table_that_is_not_json_is_named() -> None:
-    with pytest.raises(parameters.ParametersError, match=r"\[daemon\] config: is not JSON"):
-        parameters.to_variables({"daemon": {"config": "{"}})
+@pytest.mark.parametrize("table", ["{", "[]", {"add_main": 1}])
+def test_a_job_table_that_is_none_is_named(table: object) -> None:
+    with pytest.raises(parameters.ParametersError, match=r"\[daemon\] config: is no JSON object of jobs"):
+        parameters.to_variables({"daemon": {"config": table}})
 
 
 def test_differences_name_each_parameter_and_show_no_secret() -> None:

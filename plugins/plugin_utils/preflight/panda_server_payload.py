@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils import payload
+from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload
 
 REPLACED = {
     "nDBConForFastCGIWSGI": "nDBConnection has replaced it, which is panda_server_ndbconnection",
@@ -51,7 +51,7 @@ def faults(variables: Mapping[str, Any]) -> list[str]:
         fault := payload.fault(variables["panda_server_payload_requirement"])
     ):
         found.append(f"panda_server_payload_requirement: {fault}")
-    return [*found, *parameter_faults(variables), *plugin_faults(variables)]
+    return [*found, *parameter_faults(variables), *plugin_faults(variables), *daemon_faults(variables)]
 
 
 def service_faults(variables: Mapping[str, Any]) -> list[str]:
@@ -103,6 +103,32 @@ def plugin_faults(variables: Mapping[str, Any]) -> list[str]:
         for place, value in given.items()
         if place.endswith("_plugins")
         for match in OLD_MODULE.finditer(str(value))
+    ]
+
+
+def daemon_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Jobs that would hold every worker of the daemon: the others would never run, and every unit look well."""
+    overlay = variables["panda_server_overlay"].get("daemon", {})
+    given = {name: variables[variable] for name, variable in parameters.DAEMON.items()}
+    # The package takes each of these from the overlay, whole, where that has it.
+    daemon = {**given, **{name: value for name, value in overlay.items() if not parameters.reference(value)}}
+    place = {
+        name: f"panda_server_overlay: daemon: {name}" if name in overlay else variable
+        for name, variable in parameters.DAEMON.items()
+    }
+    if variables["panda_server_cache_only"] or str(daemon["enable"]).lower() != "true":
+        return []
+    if not str(daemon["n_proc"]).isdigit():
+        return [f"{place['n_proc']}: is {daemon['n_proc']}, and has to be a number"]
+    jobs = parameters.jobs(daemon["config"])
+    if jobs is None:
+        return [f"{place['config']}: has to be a dictionary of jobs, each a dictionary of its parameters"]
+    loops = [name for name, job in jobs.items() if job.get("loop") and job.get("enable") is not False]
+    if len(loops) < int(daemon["n_proc"]):
+        return []
+    return [
+        f"{place['n_proc']}: is {daemon['n_proc']}, and {len(loops)} jobs have `loop` ({', '.join(loops)}), each of "
+        f"which holds a worker: nothing else would run. Set it to {len(loops) + 1} or more"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -800,6 +801,74 @@ def test_what_the_public_package_no_longer_knows_is_refused_with_what_replaced_i
 ) -> None:
     (found,) = faults(node, **{**PACKAGE, **variables})
     assert found.startswith(fault)
+
+
+def looping(*names: str, **more: Any) -> dict[str, Any]:
+    return {name: {"enable": True, "period": 240, "loop": True, **more} for name in names}
+
+
+THREE = looping("add_main", "add_sub", "watcher")
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (
+            {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": THREE},
+            "panda_server_daemon_n_proc: is 2, and 3 jobs have `loop` (add_main, add_sub, watcher), each of which",
+        ),
+        (
+            {"panda_server_daemon_n_proc": 3, "panda_server_daemon_jobs": THREE},
+            "panda_server_daemon_n_proc: is 3, and 3",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"n_proc": "2"}}, "panda_server_daemon_jobs": THREE},
+            "panda_server_overlay: daemon: n_proc: is 2, and 3 jobs",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"config": looping("a", "b", "c", "d")}}},
+            "panda_server_daemon_n_proc: is 4",
+        ),
+        (
+            {
+                "panda_server_daemon_enabled": False,
+                "panda_server_overlay": {"daemon": {"enable": "True", "config": looping("a", "b", "c", "d")}},
+            },
+            "panda_server_daemon_n_proc: is 4",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"n_proc": "many"}}},
+            "panda_server_overlay: daemon: n_proc: is many, and",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"config": json.dumps(looping("a", "b", "c", "d"))}}},
+            "panda_server_daemon_n_proc: is 4, and 4",
+        ),
+        ({"panda_server_daemon_jobs": {"add_main": True}}, "panda_server_daemon_jobs: has to be a dictionary of jobs"),
+    ],
+)
+def test_jobs_that_would_hold_every_worker_of_the_daemon_are_refused(
+    node: dict[str, Any], variables: dict[str, Any], fault: str
+) -> None:
+    (found,) = faults(node, **{**PACKAGE, **variables})
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"panda_server_daemon_n_proc": 4, "panda_server_daemon_jobs": THREE},
+        {"panda_server_daemon_n_proc": 3, "panda_server_daemon_jobs": looping("a", "b") | looping("c", enable=False)},
+        {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": looping("a") | looping("b", "c", loop=False)},
+        {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": THREE, "panda_server_daemon_enabled": False},
+        {"panda_server_daemon_jobs": looping("a", "b", "c", "d"), "panda_server_overlay": {"daemon": {"config": {}}}},
+        {"panda_server_daemon_jobs": looping("a", "b", "c", "d"), "panda_server_cache_only": True},
+        # The bundled application's daemon has no such jobs.
+        {"panda_server_daemon_n_proc": 1, "panda_server_daemon_jobs": THREE, "panda_server_payload": "bundled"},
+    ],
+)
+def test_a_daemon_with_a_worker_to_spare_is_taken(node: dict[str, Any], variables: dict[str, Any]) -> None:
+    assert faults(node, **{**PACKAGE, **variables}) == []
 
 
 @pytest.mark.parametrize(
