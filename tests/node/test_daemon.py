@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-FOLDER = "/var/cache/pandaserver/schedconfig"
 QUEUE = "TEST_NODE_QUEUE"
 
 
@@ -52,7 +51,8 @@ def test_a_new_queue_is_served_to_every_kind_of_reader(
     assert outside.http(f"/cache/schedconfig/{QUEUE}.pilot.json").json["corecount"] == 8
     assert outside.http(f"/cache/schedconfig/{QUEUE}.factory.json").json["cloud"] == "TEST"
     assert outside.http("/cache/schedconfig/schedconfig.all.json").json[QUEUE]["corecount"] == 8
-    assert host.file(f"{FOLDER}/{QUEUE}.all.json").user == settings["panda_server_user"]
+    file = f"{settings['panda_server_schedconfig_cache_dir']}/{QUEUE}.all.json"
+    assert host.file(file).user == settings["panda_server_user"]
 
 
 def test_a_queue_that_is_gone_is_served_no_more(

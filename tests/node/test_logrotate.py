@@ -103,12 +103,13 @@ def processes(units: Any) -> Callable[[], dict[str, Any]]:
 
 
 @pytest.fixture
-def cached_path(host: Any) -> Iterator[str]:
+def cached_path(host: Any, settings: dict[str, Any]) -> Iterator[str]:
     """A file that squid may cache."""
     name = f"rotation-{uuid.uuid4().hex}.json"
-    host.run_expect([0], "echo {} > %s", f"/var/cache/pandaserver/schedconfig/{name}")
+    file = f"{settings['panda_server_schedconfig_cache_dir']}/{name}"
+    host.run_expect([0], "echo {} > %s", file)
     yield f"/cache/schedconfig/{name}"
-    host.run_expect([0], "rm %s", f"/var/cache/pandaserver/schedconfig/{name}")
+    host.run_expect([0], "rm %s", file)
 
 
 def test_the_timer_runs_and_starts_at_boot(host: Any) -> None:
@@ -145,7 +146,7 @@ def test_what_users_have_stored_is_not_rotated(host: Any, settings: dict[str, An
     tried = host.run("logrotate -d %s", ENTRY)
     considered = re.findall(r"considering log (\S+)", tried.stdout + tried.stderr)
     assert considered
-    assert not [path for path in considered if path.startswith(f"{settings['panda_server_logdir']}/pandacache")]
+    assert not [path for path in considered if path.startswith(settings["panda_server_cache_dir"])]
 
 
 def test_ten_rotations_under_load_are_noticed_by_nobody(

@@ -88,7 +88,7 @@ def test_what_a_user_put_into_the_cache_is_no_page_of_the_node(
     host: Any, outside: Any, settings: dict[str, Any]
 ) -> None:
     """A browser that ran it would act with its reader's certificate."""
-    file = f"{settings['panda_server_logdir']}/pandacache/page.html"
+    file = f"{settings['panda_server_cache_dir']}/page.html"
     host.run_expect([0], "echo '<script>1</script>' > %s && chmod 644 %s", file, file)
     answer = outside.https("/cache/page.html")
     host.run_expect([0], "rm %s", file)
@@ -100,7 +100,7 @@ def test_what_a_user_put_into_the_cache_is_no_page_of_the_node(
 
 
 def test_a_link_in_a_static_folder_leads_to_nothing_of_roots(host: Any, outside: Any, settings: dict[str, Any]) -> None:
-    link = "/var/cache/pandaserver/schedconfig/test-link.json"
+    link = f"{settings['panda_server_schedconfig_cache_dir']}/test-link.json"
     host.run_expect([0], "runuser -u %s -- ln -s /etc/os-release %s", settings["panda_server_user"], link)
     try:
         assert outside.http("/cache/schedconfig/test-link.json").status == 403

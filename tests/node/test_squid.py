@@ -16,8 +16,6 @@ import pytest
 from ..unit.conftest import ROOT, Renderer
 from ..unit.test_squid_template import VARIANTS
 
-SCHEDCONFIG = "/var/cache/pandaserver/schedconfig"
-
 
 @dataclass
 class Answer:
@@ -41,6 +39,7 @@ class Cache:
         self.host = host
         self.address: str = settings.get("ansible_host", host.backend.host)
         self.port: int = settings["squid_port"]
+        self.folder: str = settings["panda_server_schedconfig_cache_dir"]
         self.icp_port: int = settings["squid_icp_port"]
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> Answer:
@@ -55,13 +54,13 @@ class Cache:
 
     def put(self, name: str, text: str) -> str:
         """Place a schedconfig file and return the path of its URL."""
-        path = f"{SCHEDCONFIG}/{name}"
+        path = f"{self.folder}/{name}"
         self.host.run_expect([0], "echo -n %s > %s && chmod 644 %s", text, path, path)
         return f"/cache/schedconfig/{name}"
 
     def remove(self, name: str) -> None:
         """Take a schedconfig file away."""
-        self.host.run_expect([0], "rm -f %s", f"{SCHEDCONFIG}/{name}")
+        self.host.run_expect([0], "rm -f %s", f"{self.folder}/{name}")
 
 
 @pytest.fixture

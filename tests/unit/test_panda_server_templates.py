@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca
+from ansible_collections.panda.provision.plugins.plugin_utils import demo_ca, parameters
 from panda_node import config, config_files, oidc
 
 from .conftest import ROOT, Render
@@ -217,6 +217,25 @@ def test_a_node_without_a_password_has_its_other_secrets(role: Role) -> None:
 def test_the_checks_learn_of_secrets_only_that_they_are_there(role: Role) -> None:
     found = role("{{ __panda_server_check_environment }}", panda_server_secrets={"MAIL": "s3cret"})
     assert found["MAIL"] == "present"
+
+
+@pytest.mark.parametrize("payload", ["bundled", "panda-server"])
+def test_preflight_knows_every_parameter_that_may_not_stand_twice(role: Role, payload: str) -> None:
+    everything = {
+        **VARIANTS["a database server"],
+        **VARIANTS["grid proxies"],
+        "panda_server_production_dns": ["CN=pilot"],
+        "panda_server_auth_policies": "/x",
+        "panda_server_payload": payload,
+    }
+    written = set()
+    for line in role("panda_server.cfg.j2", **everything).partition("[daemon]")[0].splitlines():
+        if line and not line.startswith(("#", "[")):
+            written.add(line.partition(" = ")[0])
+    # What a site's own value replaces there stands once.
+    written -= set(role("{{ __panda_server_package_parameters }}"))
+    known = {*parameters.OWN, *parameters.WRITTEN}
+    assert written == (known if payload == "panda-server" else known - parameters.SCHEMAS | {"nDBConForFastCGIWSGI"})
 
 
 def test_the_application_names_the_port_that_squid_has(role: Role) -> None:
@@ -484,6 +503,41 @@ def test_no_browser_takes_a_file_of_a_static_folder_for_a_page_of_the_node(role:
     for folder, inside in folders:
         assert "Header set Content-Security-Policy sandbox" in inside, folder
         assert "Header set X-Content-Type-Options nosniff" in inside, folder
+
+
+CACHES = {
+    "panda_server_cache_dir": "/srv/panda/cache",
+    "panda_server_schedconfig_cache_dir": "/srv/panda/cache/schedconfig",
+}
+
+
+@pytest.mark.parametrize("payload", ["bundled", "panda-server"])
+@pytest.mark.parametrize(
+    "folders",
+    [["/var/log/panda/pandacache", "/var/cache/pandaserver/schedconfig"], list(CACHES.values())],
+    ids=["by default", "of the site's own"],
+)
+def test_the_application_writes_into_the_folders_that_httpd_serves(
+    role: Role, payload: str, folders: list[str]
+) -> None:
+    given = {**(CACHES if folders == list(CACHES.values()) else {}), "panda_server_payload": payload}
+    server = ConfigParser()
+    server.read_string(role("panda_server.cfg.j2", **given))
+    assert [server["server"][name] for name in ("cache_dir", "schedconfig_cache_dir")] == folders
+    assert server["server"].get("pilot_cache_dir", f"{folders[0]}/pilot") == f"{folders[0]}/pilot"
+    aliases = dict(re.findall(r"^Alias (\S+) (\S+)$", role("panda_server-httpd.conf.j2", **given), re.MULTILINE))
+    assert [aliases["/cache/"], aliases["/cache/schedconfig/"]] == [f"{folder}/" for folder in folders]
+    owned = [item["path"] for item in role("{{ __panda_server_directories }}", **given) if item.get("owner")]
+    assert set(folders) <= set(owned)
+    labelled = {label["target"]: label["setype"] for label in role("{{ __panda_server_labels }}", **given)}
+    for folder in folders:
+        nearest = max((path for path in labelled if f"{folder}/".startswith(f"{path}/")), key=len)
+        assert labelled[nearest] == ("httpd_log_t" if folder.startswith("/var/log") else "httpd_cache_t")
+
+
+def test_what_a_new_nodes_squid_is_tried_with_lies_where_httpd_serves_it(render: Render) -> None:
+    burn_in = render("squid", "{{ __squid_burn_in.file }}", **CACHES)
+    assert burn_in == "/srv/panda/cache/schedconfig/burn-in.json"
 
 
 def test_only_the_node_and_named_clients_see_metrics_and_status(role: Role) -> None:

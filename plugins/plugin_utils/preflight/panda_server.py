@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils import parameters, wheelhouse
+from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload, wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     certificates,
     common,
@@ -23,23 +23,28 @@ UNITS = [
 DEFAULT_PORTS = {"postgres": 5432, "oracle": 1521, "mysql": 3306}
 HTTPD = ["/usr/sbin/httpd", "/usr/sbin/apache2"]
 MOD_SYSTEMD = ["/usr/lib64/httpd/modules/mod_systemd.so", "/usr/lib/apache2/modules/mod_systemd.so"]
+ETC = "/etc/panda"
 DRAIN_RECORD = "/etc/panda/drain.json"
 CONFIGURATION = ("panda_common.cfg", "panda_server.cfg")
 ORGANISATION = ("audience", "client_id", "oidc_config_url", "vo")
 PATHS = [
     "panda_server_prefix", "panda_server_releases", "panda_server_python", "panda_server_home", "panda_server_logdir",
-    "panda_server_auth_config", "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain",
-    "panda_server_ca_certificates", "panda_server_x509_user_proxy",
+    "panda_server_cache_dir", "panda_server_schedconfig_cache_dir", "panda_server_auth_config",
+    "panda_server_hostcert", "panda_server_hostkey", "panda_server_chain", "panda_server_ca_certificates",
+    "panda_server_x509_user_proxy",
 ]  # fmt: skip
 ELSEWHERE = {
     "panda_server_auth_config": "/etc/panda/auth", "panda_server_home": "/data/atlpan",
-    "panda_server_logdir": "/var/log/panda", "panda_server_python": "/usr/bin/python3.11",
+    "panda_server_logdir": "/var/log/panda", "panda_server_cache_dir": "/var/log/panda/pandacache",
+    "panda_server_schedconfig_cache_dir": "/var/cache/pandaserver/schedconfig",
+    "panda_server_python": "/usr/bin/python3.11",
     "panda_server_ca_certificates": "/etc/grid-security/certificates", "panda_server_x509_user_proxy": "/data/atlpan",
     "panda_server_dbname": "/var/lib/panda",
     **dict.fromkeys(("panda_server_hostcert", "panda_server_hostkey", "panda_server_chain"), "/etc/grid-security"),
 }  # fmt: skip
 """Where what a path names is not in the folder of a release."""
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+SERVED = ["panda_server_cache_dir", "panda_server_schedconfig_cache_dir", "panda_server_auth_config"]
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -120,6 +125,8 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *worker_faults(variables),
         *database_faults(variables, node),
         *organisation_faults(variables),
+        *written_faults(variables),
+        *folder_faults(variables),
         *served_secret_faults(variables, node),
         *certificate_faults(variables, node),
         *port_faults(variables, node),
@@ -197,6 +204,56 @@ def release_faults(variables: Mapping[str, Any]) -> list[str]:
             f"beside it, {prefix}.releases for example"
         )
     return found
+
+
+def written_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Parameters that would stand twice in the cfg file, which nothing then reads, and those that only look set."""
+    package = variables["panda_server_payload"] == payload.PACKAGE
+    written = parameters.WRITTEN - (set() if package else parameters.SCHEMAS)
+    found = []
+    for name in variables["panda_server_config"]:
+        if package and name in panda_server_payload.REPLACED:
+            continue  # which is its own fault
+        if variable := {**parameters.OWN, "nDBConForFastCGIWSGI": "panda_server_ndbconnection"}.get(name):
+            remedy = f"set {variable}"
+        elif name in written:
+            remedy = f"put it into panda_server_overlay, as {{server: {{{name}: ...}}}}"
+        else:
+            continue
+        found.append(
+            f"panda_server_config: {name}: would stand twice in panda_server.cfg, which has it already: {remedy}"
+        )
+    for section, known in (("server", parameters.OWN), ("daemon", parameters.DAEMON)):
+        for name, value in variables["panda_server_overlay"].get(section, {}).items():
+            elsewhere = parameters.reference(value)
+            if elsewhere and name in known and name not in (*parameters.FOLDERS, "dbpasswd"):
+                found.append(
+                    f"panda_server_overlay: {section}: {name}: is ${elsewhere}, and the rest of the node goes by "
+                    f"{known[name]}: set that, and leave it out here"
+                )
+    return found
+
+
+def folder_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Folders that the application would not share with httpd, and those that httpd would show too much of."""
+    overlay = variables["panda_server_overlay"].get("server", {})
+    found = [
+        f"panda_server_overlay: server: {name}: the rest of the node would go on using {variables[variable]}, httpd "
+        f"too: set {variable} instead, and leave it out here"
+        for name, variable in parameters.FOLDERS.items()
+        if name in overlay
+    ]
+    private = {
+        "panda_server_logdir": "the logs", "panda_server_home": "the home of the services",
+        "panda_server_hostkey": "the key of the host", "panda_server_dbname": "the database",
+    }  # fmt: skip
+    named = {**{variables[name]: f"{what} ({name})" for name, what in private.items()}, ETC: "the configuration"}
+    return found + [
+        f"{variable}: httpd would show {what} to everybody, which {path} holds: name a folder of its own"
+        for variable in SERVED
+        for path, what in named.items()
+        if f"{path}/".startswith(f"{variables[variable]}/")
+    ]
 
 
 def line_faults(variables: Mapping[str, Any]) -> list[str]:

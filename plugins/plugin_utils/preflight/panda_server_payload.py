@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.plugin_utils import payload
+from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload
 
 REPLACED = {
     "nDBConForFastCGIWSGI": "nDBConnection has replaced it, which is panda_server_ndbconnection",
@@ -26,7 +26,8 @@ PLUGINS = {
 }
 """Class of a plugin and the module in which it is today; a module was once called as its class."""
 
-OLD_MODULE = re.compile(r"(?:pandaserver\.)?dataservice\.([A-Z]\w+)")
+OLD_MODULE = re.compile(r"(?<![\w.])(?:pandaserver\.dataservice\.(?=[A-Z])|dataservice\.)(\w+)")
+"""As its class, or without the package that it is in."""
 
 
 def faults(variables: Mapping[str, Any]) -> list[str]:
@@ -50,7 +51,7 @@ def faults(variables: Mapping[str, Any]) -> list[str]:
         fault := payload.fault(variables["panda_server_payload_requirement"])
     ):
         found.append(f"panda_server_payload_requirement: {fault}")
-    return [*found, *parameter_faults(variables), *plugin_faults(variables)]
+    return [*found, *parameter_faults(variables), *plugin_faults(variables), *daemon_faults(variables)]
 
 
 def service_faults(variables: Mapping[str, Any]) -> list[str]:
@@ -98,8 +99,41 @@ def plugin_faults(variables: Mapping[str, Any]) -> list[str]:
         **{f"panda_server_overlay: {name}": value for name, value in overlay.items()},
     }
     return [
-        f"{place}: {match[0]} is no module any more: write {PLUGINS.get(match[1], 'its present name')}"
+        f"{place}: {match[0]} is no module any more: write {present_name(match[1])}"
         for place, value in given.items()
         if place.endswith("_plugins")
         for match in OLD_MODULE.finditer(str(value))
     ]
+
+
+def daemon_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Jobs that would hold every worker of the daemon: the others would never run, and every unit look well."""
+    overlay = variables["panda_server_overlay"].get("daemon", {})
+    given = {name: variables[variable] for name, variable in parameters.DAEMON.items()}
+    # The package takes each of these from the overlay, whole, where that has it.
+    daemon = {**given, **{name: value for name, value in overlay.items() if not parameters.reference(value)}}
+    place = {
+        name: f"panda_server_overlay: daemon: {name}" if name in overlay else variable
+        for name, variable in parameters.DAEMON.items()
+    }
+    if variables["panda_server_cache_only"] or str(daemon["enable"]).lower() != "true":
+        return []
+    if not str(daemon["n_proc"]).isdigit():
+        return [f"{place['n_proc']}: is {daemon['n_proc']}, and has to be a number"]
+    jobs = parameters.jobs(daemon["config"])
+    if jobs is None:
+        return [f"{place['config']}: has to be a dictionary of jobs, each a dictionary of its parameters"]
+    loops = [name for name, job in jobs.items() if job.get("loop") and job.get("enable") is not False]
+    if len(loops) < int(daemon["n_proc"]):
+        return []
+    return [
+        f"{place['n_proc']}: is {daemon['n_proc']}, and {len(loops)} jobs have `loop` ({', '.join(loops)}), each of "
+        f"which holds a worker: nothing else would run. Set it to {len(loops) + 1} or more"
+    ]
+
+
+def present_name(module: str) -> str:
+    """Where a module of the package's dataservice is today."""
+    if module[0].isupper():
+        return PLUGINS.get(module, "its present name")
+    return f"pandaserver.dataservice.{module}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -28,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "panda_server_schema_manage": True,
     "panda_server_schema_prefix": "DOMA",
     "panda_server_adder_plugins": "",
+    "panda_server_cache_dir": "/var/log/panda/pandacache",
     "panda_server_daemon_jobs": {},
     "panda_server_setupper_plugins": "",
     "panda_server_demo_ca": "/demo",
@@ -334,6 +336,7 @@ def test_a_value_that_cannot_work_is_refused(node: dict[str, Any], variables: di
         ("panda_server_auth_config", "/opt/panda/etc/panda/auth", "/etc/panda/auth"),
         ("panda_server_auth_config", "/opt/panda", "/etc/panda/auth"),
         ("panda_server_logdir", "/opt/panda.releases/log", "/var/log/panda"),
+        ("panda_server_cache_dir", "/opt/panda/cache", "/var/log/panda/pandacache"),
         ("panda_server_hostkey", "/opt/panda/hostkey.pem", "/etc/grid-security"),
         ("panda_server_dbname", "/opt/panda/panda.db", "/var/lib/panda"),
         ("panda_server_releases", "/opt/panda/releases", "/opt/panda.releases"),
@@ -347,6 +350,72 @@ def test_what_an_upgrade_would_replace_is_refused_with_a_place_that_stays(
     assert fault.startswith(f"{variable}: {path} is ")
     assert f" {place} for example" in fault
     assert faults(node, **{**given, variable: f"/opt/panda-{variable}"}) == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "name", "remedy"),
+    [
+        ("bundled", "dbport", "set panda_server_dbport"),
+        ("bundled", "cache_dir", "set panda_server_cache_dir"),
+        ("bundled", "schedconfig_cache_dir", "set panda_server_schedconfig_cache_dir"),
+        ("bundled", "production_dns", "set panda_server_production_dns"),
+        ("bundled", "nDBConForFastCGIWSGI", "set panda_server_ndbconnection"),
+        ("bundled", "auth_policies", "set panda_server_auth_policies"),
+        ("panda-server", "pserverport", "put it into panda_server_overlay, as {server: {pserverport: ...}}"),
+        ("panda-server", "schemaPANDA", "put it into panda_server_overlay, as {server: {schemaPANDA: ...}}"),
+    ],
+)
+def test_a_parameter_that_the_role_writes_is_refused_a_second_time(
+    node: dict[str, Any], payload: str, name: str, remedy: str
+) -> None:
+    given = PACKAGE if payload == "panda-server" else {}
+    (fault,) = faults(node, **given, panda_server_config={name: "1"})
+    assert fault == (
+        f"panda_server_config: {name}: would stand twice in panda_server.cfg, which has it already: {remedy}"
+    )
+
+
+def test_parameters_that_the_role_does_not_write_are_taken(node: dict[str, Any]) -> None:
+    assert faults(node, panda_server_config={"schemaPANDA": "X", "keyDir": "/k", "sandboxHostname": "$HOST"}) == []
+    assert faults(node, **PACKAGE, panda_server_config={"keyDir": "/k", "emailSMTPsrv": "mail"}) == []
+    assert faults(node, panda_server_overlay={"server": {"dbtimeout": 60, "pserverport": "443"}}) == []
+
+
+def test_a_reference_in_place_of_a_variable_that_the_node_goes_by_is_refused(node: dict[str, Any]) -> None:
+    server = {"dbhost": "${PANDA_DB_HOST}", "dbpasswd": "$PANDA_DB_PASSWORD", "CRIC_URL_CM": "$PANDA_CRIC_CM"}
+    assert faults(node, **POSTGRES, panda_server_overlay={"server": server, "daemon": {"n_proc": "$N"}}) == [
+        "panda_server_overlay: server: dbhost: is $PANDA_DB_HOST, and the rest of the node goes by panda_server_dbhost"
+        ": set that, and leave it out here",
+        "panda_server_overlay: daemon: n_proc: is $N, and the rest of the node goes by panda_server_daemon_n_proc: set "
+        "that, and leave it out here",
+    ]
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "schedconfig_cache_dir", "auth_config", "logdir"])
+def test_a_folder_that_only_the_application_would_move_to_is_refused(node: dict[str, Any], name: str) -> None:
+    (fault,) = faults(node, panda_server_overlay={"server": {name: "/srv/panda"}})
+    assert fault.startswith(f"panda_server_overlay: server: {name}: the rest of the node would go on using /")
+    assert f": set panda_server_{name} instead" in fault
+
+
+@pytest.mark.parametrize(
+    ("variable", "folder", "shown"),
+    [
+        ("panda_server_cache_dir", "/var/log/panda", "the logs (panda_server_logdir) to everybody"),
+        ("panda_server_schedconfig_cache_dir", "/data", "the home of the services (panda_server_home) to everybody"),
+        ("panda_server_auth_config", "/etc/panda", "the configuration to everybody, which /etc/panda holds"),
+    ],
+)
+def test_a_folder_that_shows_what_nobody_may_see_is_refused(
+    node: dict[str, Any], variable: str, folder: str, shown: str
+) -> None:
+    (fault,) = faults(node, **{variable: folder})
+    assert fault.startswith(f"{variable}: httpd would show {shown}")
+
+
+def test_a_cache_of_the_sites_own_is_taken(node: dict[str, Any]) -> None:
+    cache = {"panda_server_cache_dir": "/srv/panda/cache", "panda_server_logdir": "/srv/panda/log"}
+    assert faults(node, **cache, panda_server_schedconfig_cache_dir="/srv/panda/cache/schedconfig") == []
 
 
 def test_a_slash_at_the_end_of_a_path_is_named(node: dict[str, Any]) -> None:
@@ -377,7 +446,7 @@ def test_a_secret_that_is_referred_to_has_to_be_there(node: dict[str, Any]) -> N
     given = {
         "panda_server_config": {
             "emailPass": "$MAIL",
-            "token_authType": "oidc",
+            "token_kind": "oidc",
             "pilot_secrets": "name",
             "x_pass": "none",
         },
@@ -730,6 +799,11 @@ def test_the_public_package_is_a_payload(node: dict[str, Any]) -> None:
             "pandaserver.dataservice.adder_dummy_plugin",
         ),
         (
+            {"panda_server_setupper_plugins": "wlcg:dataservice.setupper_dummy_plugin:SetupperDummyPlugin"},
+            "panda_server_setupper_plugins: dataservice.setupper_dummy_plugin is no module any more: write "
+            "pandaserver.dataservice.setupper_dummy_plugin",
+        ),
+        (
             {
                 "panda_server_config": {
                     "closer_plugins": "atlas:pandaserver.dataservice.CloserAtlasPlugin:CloserAtlasPlugin"
@@ -744,6 +818,74 @@ def test_what_the_public_package_no_longer_knows_is_refused_with_what_replaced_i
 ) -> None:
     (found,) = faults(node, **{**PACKAGE, **variables})
     assert found.startswith(fault)
+
+
+def looping(*names: str, **more: Any) -> dict[str, Any]:
+    return {name: {"enable": True, "period": 240, "loop": True, **more} for name in names}
+
+
+THREE = looping("add_main", "add_sub", "watcher")
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (
+            {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": THREE},
+            "panda_server_daemon_n_proc: is 2, and 3 jobs have `loop` (add_main, add_sub, watcher), each of which",
+        ),
+        (
+            {"panda_server_daemon_n_proc": 3, "panda_server_daemon_jobs": THREE},
+            "panda_server_daemon_n_proc: is 3, and 3",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"n_proc": "2"}}, "panda_server_daemon_jobs": THREE},
+            "panda_server_overlay: daemon: n_proc: is 2, and 3 jobs",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"config": looping("a", "b", "c", "d")}}},
+            "panda_server_daemon_n_proc: is 4",
+        ),
+        (
+            {
+                "panda_server_daemon_enabled": False,
+                "panda_server_overlay": {"daemon": {"enable": "True", "config": looping("a", "b", "c", "d")}},
+            },
+            "panda_server_daemon_n_proc: is 4",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"n_proc": "many"}}},
+            "panda_server_overlay: daemon: n_proc: is many, and",
+        ),
+        (
+            {"panda_server_overlay": {"daemon": {"config": json.dumps(looping("a", "b", "c", "d"))}}},
+            "panda_server_daemon_n_proc: is 4, and 4",
+        ),
+        ({"panda_server_daemon_jobs": {"add_main": True}}, "panda_server_daemon_jobs: has to be a dictionary of jobs"),
+    ],
+)
+def test_jobs_that_would_hold_every_worker_of_the_daemon_are_refused(
+    node: dict[str, Any], variables: dict[str, Any], fault: str
+) -> None:
+    (found,) = faults(node, **{**PACKAGE, **variables})
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"panda_server_daemon_n_proc": 4, "panda_server_daemon_jobs": THREE},
+        {"panda_server_daemon_n_proc": 3, "panda_server_daemon_jobs": looping("a", "b") | looping("c", enable=False)},
+        {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": looping("a") | looping("b", "c", loop=False)},
+        {"panda_server_daemon_n_proc": 2, "panda_server_daemon_jobs": THREE, "panda_server_daemon_enabled": False},
+        {"panda_server_daemon_jobs": looping("a", "b", "c", "d"), "panda_server_overlay": {"daemon": {"config": {}}}},
+        {"panda_server_daemon_jobs": looping("a", "b", "c", "d"), "panda_server_cache_only": True},
+        # The bundled application's daemon has no such jobs.
+        {"panda_server_daemon_n_proc": 1, "panda_server_daemon_jobs": THREE, "panda_server_payload": "bundled"},
+    ],
+)
+def test_a_daemon_with_a_worker_to_spare_is_taken(node: dict[str, Any], variables: dict[str, Any]) -> None:
+    assert faults(node, **{**PACKAGE, **variables}) == []
 
 
 @pytest.mark.parametrize(
