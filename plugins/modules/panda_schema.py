@@ -7,8 +7,9 @@ DOCUMENTATION = r"""
 module: panda_schema
 short_description: Create or upgrade the PanDA database in PostgreSQL
 description:
-  - Runs the SQL files of a checkout of the panda-database repository (its folder C(schema/postgres/sqls)) in the order
-    in which they depend on each other, and records the version that the checkout's file C(version) states.
+  - Runs the SQL files of a checkout of the panda-database repository (its folder C(schema/postgres)) in the order in
+    which they depend on each other, and records the version that the checkout states, in the file C(version) there or
+    in C(sqls). Where it has no such file, it is that of its highest patch, as each version brings one.
   - Two faults of these files are mended in what is run, not in the checkout. C(pg_PANDA_SCHEDULER_JOBS.sql) refers to
     a table C(worker_node_queue) that only a patch creates, so it is created before. pg_partman 4 wants C(native) where
     C(pg_PARTITION.sql) and patches say C(range).
@@ -18,7 +19,7 @@ description:
   - Nothing is ever dropped. A database that holds anything is not created over.
 options:
   folder:
-    description: Folder of the SQL files on this host.
+    description: The checkout's folder C(schema/postgres) on this host.
     type: path
     required: true
   state:
@@ -48,7 +49,7 @@ author: panda-provision
 EXAMPLES = r"""
 - name: Create the PanDA database
   panda.provision.panda_schema:
-    folder: /srv/panda-database/schema/postgres/sqls
+    folder: /srv/panda-database/schema/postgres
     state: created
     password: "{{ panda_server_dbpasswd }}"
 """
@@ -71,7 +72,8 @@ COMPONENTS = ("PANDA", "PANDAMETA", "PANDAARCH", "PANDABIGMON", "DEFT", "PARTITI
 PARTS = ("", "_TABLE", "_VIEW", "_TYPE", "_SEQUENCE", "_FUNCTION", "_TRIGGER", "_SCHEDULER_JOBS", "_PROCEDURE")
 SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
 RANGE = re.compile(r"(p_type\s*=>\s*)'range'")
-PATCH = re.compile(r"(\d+\.\d+\.\d+)\.patch\.sql")
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+PATCH = re.compile(rf"({VERSION.pattern})\.patch\.sql")
 # What a patch says that cannot be run in a transaction around all of it; the bodies of routines are not run with it.
 COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 BODY = re.compile(r"\bAS\s+(\$\w*\$).*?\1", re.DOTALL | re.IGNORECASE)
@@ -91,7 +93,7 @@ CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
 ALTER TABLE doma_panda.worker_node_queue OWNER TO panda;
 """
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'doma\\_%' AND tablename <> 'pandadb_version'"
-VERSION = (
+INSTALLED = (
     "SELECT major || '.' || minor || '.' || patch FROM doma_panda.pandadb_version "
     "WHERE component IN ('PanDA', 'SERVER') ORDER BY component LIMIT 1"
 )
@@ -107,7 +109,8 @@ class Schema:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.folder = Path(module.params["folder"])
+        self.checkout = Path(module.params["folder"])
+        self.folder = self.checkout / "sqls"
         self.applied: list[str] = []
 
     def psql(self, database: str, *arguments: str, stdin: str | None = None, left: str = "") -> str:
@@ -143,14 +146,26 @@ class Schema:
 
     def wanted(self) -> str:
         """The version of the checkout."""
-        try:
-            version = (self.folder / "version").read_text(encoding="utf-8").strip()
-            number(version)
-        except (OSError, ValueError) as error:
+        # Its documentation names the first place, its own script reads the second.
+        for file in (self.checkout / "version", self.folder / "version"):
+            if file.is_file():
+                version = file.read_text(encoding="utf-8").strip()
+                if not VERSION.fullmatch(version):
+                    self.module.fail_json(msg=f"{file}: '{version}' is no version like 0.1.6. Nothing was changed.")
+                return version
+        if not self.patches():
             self.module.fail_json(
-                msg=f"{self.folder}/version: {error}; name the folder schema/postgres/sqls of a panda-database checkout"
+                msg=f"{self.checkout} holds neither a file version nor patches in sqls/patches: name a checkout of "
+                "panda-database with its folder schema/postgres. Nothing was changed."
             )
+        version = self.patches()[-1]
+        self.module.warn(f"{self.checkout} has no file version: it is taken to be {version}, the highest of its patches.")
         return version
+
+    def patches(self) -> list[str]:
+        """Versions that the checkout has patches to, in order."""
+        names = (PATCH.fullmatch(path.name) for path in (self.folder / "patches").glob("*.patch.sql"))
+        return sorted((match[1] for match in names if match), key=number)
 
     def installed(self) -> str:
         """The version in the database; empty where there is no database, or none of PanDA's."""
@@ -158,7 +173,7 @@ class Schema:
             return ""
         if not self.ask(DATABASE, "SELECT to_regclass('doma_panda.pandadb_version')"):
             return ""
-        return self.ask(DATABASE, VERSION)
+        return self.ask(DATABASE, INSTALLED)
 
     def refuse_unprepared_server(self) -> None:
         faults = []
@@ -213,7 +228,7 @@ class Schema:
             self.module.fail_json(
                 msg=f"{DATABASE} is at {before}, and the checkout is older ({wanted}). Nothing was changed."
             )
-        for version in self.patches(before, wanted):
+        for version in self.steps(before, wanted):
             if not self.module.check_mode:
                 self.apply(version)
         return wanted if before != wanted else before
@@ -237,11 +252,9 @@ class Schema:
             self.psql("postgres", "--single-transaction", "--file=-", stdin=text, left=left)
             self.applied.append(cron)
 
-    def patches(self, before: str, wanted: str) -> list[str]:
+    def steps(self, before: str, wanted: str) -> list[str]:
         """Versions of the patches to apply, in order; each version between has to have one."""
-        names = (PATCH.fullmatch(path.name) for path in (self.folder / "patches").glob("*.patch.sql"))
-        found = sorted((match[1] for match in names if match), key=number)
-        chosen = [version for version in found if number(before) < number(version) <= number(wanted)]
+        chosen = [version for version in self.patches() if number(before) < number(version) <= number(wanted)]
         if before != wanted and (not chosen or chosen[-1] != wanted):
             self.module.fail_json(
                 msg=f"{self.folder}/patches has no patch to {wanted}: it leads from {before} to "

@@ -6,6 +6,7 @@ The real checkout is not in this repository: the files here are ours, and as sma
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Server:
 
     def write(self, **files: str) -> None:
         for name, text in {**FILES, **files}.items():
-            path = self.folder / "sqls" / name
+            path = self.folder / "checkout" / ("" if name == "version" else "sqls") / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
@@ -91,7 +92,7 @@ class Server:
         return self.run_module(
             "panda_schema",
             {
-                "folder": str(self.folder / "sqls"),
+                "folder": str(self.folder / "checkout"),
                 "state": state,
                 "password": password,
                 "port": self.port,
@@ -235,6 +236,18 @@ def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
 
 def test_what_is_missing_is_named_before_anything_is_made(server: Server) -> None:
     assert "password: is empty" in server.schema("created", password="")["msg"]
-    (server.folder / "sqls" / "version").unlink()
-    assert "name the folder schema/postgres/sqls" in server.schema("created")["msg"]
+    server.write(version="main\n")
+    assert "/version: 'main' is no version like 0.1.6" in server.schema("created")["msg"]
+    shutil.rmtree(server.folder / "checkout")
+    assert "holds neither a file version nor patches" in server.schema("created")["msg"]
     assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
+
+
+def test_the_version_is_read_where_the_checkout_has_it(server: Server) -> None:
+    checkout = server.folder / "checkout"
+    (checkout / "version").rename(checkout / "sqls" / "version")
+    assert server.schema("created", check=True)["after"] == "0.1.6"
+    (checkout / "sqls" / "version").unlink()
+    done = server.schema("created", check=True)
+    assert done["after"] == "0.1.10"
+    assert "taken to be 0.1.10, the highest of its patches" in str(done["warnings"])
