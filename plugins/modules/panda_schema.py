@@ -30,7 +30,7 @@ options:
     choices: [created, upgraded]
     required: true
   password:
-    description: Password of the role panda, which C(created) makes.
+    description: Password of the role panda, which C(created) makes, or gives this password where it is there.
     type: str
     default: ""
   account:
@@ -92,7 +92,11 @@ CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
 );
 ALTER TABLE doma_panda.worker_node_queue OWNER TO panda;
 """
-TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'doma\\_%' AND tablename <> 'pandadb_version'"
+# Tables that somebody filled: not PostgreSQL's own, nor the extensions', nor what init_step.sql leaves empty.
+TABLES = (
+    "FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'cron', 'partman') "
+    "AND (schemaname, tablename) <> ('doma_panda', 'pandadb_version')"
+)
 INSTALLED = (
     "SELECT major || '.' || minor || '.' || patch FROM doma_panda.pandadb_version "
     "WHERE component IN ('PanDA', 'SERVER') ORDER BY component LIMIT 1"
@@ -196,20 +200,30 @@ class Schema:
                 f"{wanted}, use panda_database_state=upgraded. Nothing was changed."
             )
         exists = self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'")  # noqa: S608
-        if exists and self.ask(DATABASE, TABLES) != "0":
+        filled = self.ask(DATABASE, f"SELECT string_agg(DISTINCT schemaname, ', ') {TABLES}") if exists else ""
+        if filled:
             self.module.fail_json(
-                msg=f"{DATABASE} holds tables and no version: a creation did not get to its end, or they are somebody "
-                "else's. Look at them; what is to go has to be dropped by hand. Nothing was changed."
+                msg=f"{DATABASE} holds tables ({filled}) and no version: a creation did not get to its end, or they are "
+                "somebody else's. Look at them; what is to go has to be dropped by hand. Nothing was changed."
             )
         if not self.module.params["password"]:
             self.module.fail_json(msg="password: is empty, and the role panda needs one. Nothing was changed.")
         self.refuse_unprepared_server()
+        # init_step.sql makes it only where it is missing, and would leave it another password.
+        known = self.ask("postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'panda'")
+        if known:
+            self.module.warn(
+                "the role panda is there already: the password given becomes its own, for all databases of this server."
+            )
         if not self.module.check_mode:
             text = (self.folder / "init_step.sql").read_text(encoding="utf-8")
-            # It stands between the quotes of a string with escapes, which stands in another string.
-            password = self.module.params["password"].replace("\\", "\\\\").replace("'", "''''")
-            self.psql("postgres", "--file=-", stdin=text.replace("${PANDA_DB_PASSWORD}", password))
+            password = self.module.params["password"].replace("\\", "\\\\").replace("'", "''")
+            # There it stands between the quotes of a string with escapes, which stands in another string.
+            nested = password.replace("'", "''")
+            self.psql("postgres", "--file=-", stdin=text.replace("${PANDA_DB_PASSWORD}", nested))
             self.applied.append("init_step.sql")
+            if known:
+                self.psql("postgres", "--file=-", stdin=f"ALTER ROLE panda LOGIN PASSWORD E'{password}'")
             for component in COMPONENTS:
                 for part in PARTS:
                     if (self.folder / f"pg_{component}{part}.sql").is_file():

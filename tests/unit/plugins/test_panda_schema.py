@@ -149,8 +149,26 @@ def test_a_database_that_holds_something_is_not_created_over(server: Server) -> 
     assert "holds PanDA's schema 0.1.6 already" in again["msg"]
     server.query("panda_db", "DELETE FROM doma_panda.pandadb_version")
     half = server.schema("created")
-    assert "holds tables and no version" in half["msg"]
+    assert "holds tables (doma_panda, doma_pandameta) and no version" in half["msg"]
     assert server.query("panda_db", "SELECT count(*) FROM doma_panda.jobs") == "0"
+
+
+def test_tables_of_anybody_are_not_created_over(server: Server) -> None:
+    server.query("postgres", "CREATE DATABASE panda_db")
+    server.query("panda_db", "CREATE SCHEMA atlas_panda; CREATE TABLE atlas_panda.jobs (); CREATE TABLE public.x ()")
+    for check in (True, False):
+        assert "holds tables (atlas_panda, public) and no version" in server.schema("created", check=check)["msg"]
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.jobs')") == ""
+
+
+def test_a_role_that_is_there_gets_the_password_that_the_nodes_will_log_in_with(server: Server) -> None:
+    server.query("postgres", "CREATE ROLE panda PASSWORD 'of an earlier one'")
+    would = server.schema("created", check=True)
+    assert "the role panda is there already" in str(would["warnings"])
+    done = server.schema("created")
+    assert done.get("msg") is None, done
+    assert "the role panda is there already" in str(done["warnings"])
+    assert server.query("panda_db", "SELECT 1", "panda", PASSWORD) == "1"
 
 
 def test_an_error_names_its_file_and_leaves_no_version(server: Server) -> None:
