@@ -97,6 +97,16 @@ TABLES = (
     "FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'cron', 'partman') "
     "AND (schemaname, tablename) <> ('doma_panda', 'pandadb_version')"
 )
+PARTMAN = "SELECT extversion FROM pg_extension WHERE extname = 'pg_partman'"
+# The first rule that fits counts. The jobs log in over the local socket, by the files as the role panda.
+RULE = (
+    "SELECT auth_method FROM pg_hba_file_rules WHERE type = 'local' "  # noqa: S608
+    f"AND database && ARRAY['all', '{DATABASE}'] AND user_name && ARRAY['all', 'panda'] ORDER BY line_number LIMIT 1"
+)
+LOCKED_OUT = (
+    "cron.use_background_workers is off, and pg_hba.conf does not trust the role panda on the local socket, so that "
+    "pg_cron's jobs would fail one and all: set it on, and restart the server"
+)
 INSTALLED = (
     "SELECT major || '.' || minor || '.' || patch FROM doma_panda.pandadb_version "
     "WHERE component IN ('PanDA', 'SERVER') ORDER BY component LIMIT 1"
@@ -163,7 +173,7 @@ class Schema:
                 "panda-database with its folder schema/postgres. Nothing was changed."
             )
         version = self.patches()[-1]
-        self.module.warn(f"{self.checkout} has no file version: it is taken to be {version}, the highest of its patches.")
+        self.module.warn(f"{self.checkout} has no file version: taken to be {version}, the highest of its patches.")
         return version
 
     def patches(self) -> list[str]:
@@ -189,9 +199,45 @@ class Schema:
             elif library not in preloaded:
                 faults.append(f"shared_preload_libraries lacks {library}")
         if not faults and self.ask("postgres", "SHOW cron.database_name") != "postgres":
-            faults.append("cron.database_name has to be postgres")
+            faults.append("cron.database_name has to be postgres, where init_step.sql makes pg_cron")
+        if not faults and self.jobs_are_locked_out():
+            faults.append(LOCKED_OUT)
         if faults:
             self.module.fail_json(msg=f"the server is not prepared: {'; '.join(faults)}. Nothing was changed.")
+
+    def jobs_are_locked_out(self) -> bool:
+        """Whether pg_cron would have to log in for its jobs, and has no password for it."""
+        if self.ask("postgres", "SELECT current_setting('cron.use_background_workers', true)") == "on":
+            return False
+        return self.ask("postgres", RULE) != "trust"
+
+    def refuse_unprepared_upgrade(self, versions: list[str]) -> None:
+        """Look before the first patch at what a later one needs."""
+        faults = []
+        for name in (f"patches/{version}.patch.sql" for version in versions):
+            text = (self.folder / name).read_text(encoding="utf-8")
+            if RANGE.search(text) and not self.ask(DATABASE, PARTMAN):
+                faults.append(f"pg_partman is not in {DATABASE}, and {name} needs it")
+        crons = [f"patches/{version}.cron.patch.sql" for version in versions]
+        crons = [name for name in crons if (self.folder / name).is_file()]
+        if crons:
+            place = self.cron_database()
+            exists = place and self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{place}'")  # noqa: S608
+            if not place:
+                faults.append(f"shared_preload_libraries lacks pg_cron, which {', '.join(crons)} needs")
+            elif not exists or not self.ask(place, "SELECT 1 FROM pg_extension WHERE extname = 'pg_cron'"):
+                faults.append(
+                    f"pg_cron is not in the database {place}, which cron.database_name names, and {', '.join(crons)} "
+                    "needs it: set that to the one that has it, and restart the server, or make the extension there"
+                )
+            elif self.jobs_are_locked_out():
+                self.module.warn(f"{LOCKED_OUT}. Where PostgreSQL's account has a .pgpass for it, they do.")
+        if faults:
+            self.module.fail_json(msg=f"{DATABASE} is not prepared: {'; '.join(faults)}. Nothing was changed.")
+
+    def cron_database(self) -> str:
+        """The database that pg_cron looks for its jobs in; empty where it is not loaded."""
+        return self.ask("postgres", "SELECT current_setting('cron.database_name', true)")
 
     def create(self, before: str, wanted: str) -> str:
         if before:
@@ -203,8 +249,8 @@ class Schema:
         filled = self.ask(DATABASE, f"SELECT string_agg(DISTINCT schemaname, ', ') {TABLES}") if exists else ""
         if filled:
             self.module.fail_json(
-                msg=f"{DATABASE} holds tables ({filled}) and no version: a creation did not get to its end, or they are "
-                "somebody else's. Look at them; what is to go has to be dropped by hand. Nothing was changed."
+                msg=f"{DATABASE} holds tables ({filled}) and no version: a creation did not get to its end, or they "
+                "are somebody else's. Look at them; what is to go has to be dropped by hand. Nothing was changed."
             )
         if not self.module.params["password"]:
             self.module.fail_json(msg="password: is empty, and the role panda needs one. Nothing was changed.")
@@ -242,7 +288,9 @@ class Schema:
             self.module.fail_json(
                 msg=f"{DATABASE} is at {before}, and the checkout is older ({wanted}). Nothing was changed."
             )
-        for version in self.steps(before, wanted):
+        versions = self.steps(before, wanted)
+        self.refuse_unprepared_upgrade(versions)
+        for version in versions:
             if not self.module.check_mode:
                 self.apply(version)
         return wanted if before != wanted else before
@@ -262,8 +310,9 @@ class Schema:
         self.applied.append(name)
         if (self.folder / cron).is_file():
             text = (self.folder / cron).read_text(encoding="utf-8")
-            left = f"Nothing of {cron} is left, and {version} is recorded: see {RUNBOOK}."
-            self.psql("postgres", "--single-transaction", "--file=-", stdin=text, left=left)
+            place = self.cron_database()
+            left = f"Nothing of {cron} is left, and {version} is recorded; it belongs in {place}: see {RUNBOOK}."
+            self.psql(place, "--single-transaction", "--file=-", stdin=text, left=left)
             self.applied.append(cron)
 
     def steps(self, before: str, wanted: str) -> list[str]:
@@ -275,9 +324,6 @@ class Schema:
                 f"{chosen[-1] if chosen else 'nowhere'}. Nothing was changed."
             )
         return chosen
-
-
-PARTMAN = "SELECT extversion FROM pg_extension WHERE extname = 'pg_partman'"
 
 
 def main() -> None:

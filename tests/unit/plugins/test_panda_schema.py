@@ -19,6 +19,7 @@ import pytest
 from .conftest import RunModule
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+SETTINGS = "shared_preload_libraries=pg_cron,pg_partman_bgw cron.database_name=postgres cron.use_background_workers=on"
 PASSWORD = 'it\'s a \\ "%" password'
 ORDER = [
     "init_step.sql", "pg_PANDA_TABLE.sql", "pg_PANDA_SCHEDULER_JOBS.sql", "pg_PANDAMETA_TABLE.sql",
@@ -71,6 +72,17 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def start(self, settings: str) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off "
+        options += " ".join(f"-c {setting}" for setting in settings.split())
+        log = f"--log={self.folder}/log"
+        self.program("pg_ctl", "--wait", "--silent", "--mode=fast", log, f"--options={options}", "restart")
+
+    def rules(self, *lines: str) -> None:
+        """Put lines before all others of pg_hba.conf."""
+        file = self.folder / "data" / "pg_hba.conf"
+        file.write_text("\n".join((*lines, file.read_text())))
+
     def query(self, database: str, statement: str, user: str = "postgres", password: str = "") -> str:
         command = [
             "psql", "--no-psqlrc", "--tuples-only", "--no-align", f"--port={self.port}",
@@ -118,10 +130,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> I
         port = probe.getsockname()[1]
     server = Server(folder, port, account, run_module)
     server.program("initdb", "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
-    settings = "fsync=off shared_preload_libraries=pg_cron,pg_partman_bgw cron.database_name=postgres"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 "
-    options += " ".join(f"-c {setting}" for setting in settings.split())
-    server.program("pg_ctl", "--wait", "--silent", f"--log={folder}/log", f"--options={options}", "start")
+    server.start(SETTINGS)
     server.write()
     yield server
     server.program("pg_ctl", "--wait", "--silent", "--mode=immediate", "stop")
@@ -241,6 +250,52 @@ def test_what_one_transaction_cannot_hold_is_named_as_what_is_left_to_do(server:
     assert "Nothing of patches/0.1.9.cron.patch.sql is left, and 0.1.9 is recorded" in failed["msg"]
     assert server.query("postgres", "SELECT jobname FROM cron.job") == "nightly"
     assert server.query("panda_db", version) == "9"
+
+
+def test_jobs_that_could_not_log_in_are_named_before_anything_is_made(server: Server) -> None:
+    server.start(SETTINGS.replace("workers=on", "workers=off"))
+    server.rules("local postgres all trust", "local all panda peer")
+    refused = server.schema("created")
+    assert "cron.use_background_workers is off" in refused["msg"]
+    assert "set it on, and restart the server" in refused["msg"]
+    assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
+    # As in the public image.
+    server.rules("local all panda trust")
+    assert server.schema("created", check=True).get("msg") is None
+    # Who has a filled database may have another way for them to log in.
+    server.schema("created")
+    server.write(version="0.1.9\n")
+    server.rules("local all panda peer")
+    done = server.schema("upgraded")
+    assert done["after"] == "0.1.9"
+    assert "cron.use_background_workers is off" in str(done["warnings"])
+
+
+def test_a_cron_patch_goes_to_the_database_of_pg_cron(server: Server) -> None:
+    server.schema("created")
+    server.query("postgres", "DROP EXTENSION pg_cron")
+    server.start(SETTINGS.replace("cron.database_name=postgres", "cron.database_name=panda_db"))
+    server.write(version="0.1.9\n")
+    refused = server.schema("upgraded")
+    assert "pg_cron is not in the database panda_db, which cron.database_name names" in refused["msg"]
+    assert "patches/0.1.9.cron.patch.sql" in refused["msg"]
+    assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
+    server.query("panda_db", "CREATE EXTENSION pg_cron")
+    assert server.schema("upgraded")["after"] == "0.1.9"
+    assert server.query("panda_db", "SELECT jobname FROM cron.job") == "hourly"
+
+    server.start("shared_preload_libraries=")
+    server.write(version="0.1.10\n", **{"patches/0.1.10.cron.patch.sql": "SELECT cron.unschedule('hourly');"})
+    assert "shared_preload_libraries lacks pg_cron" in server.schema("upgraded", check=True)["msg"]
+
+
+def test_an_upgrade_that_partitions_wants_pg_partman_before_it_begins(server: Server) -> None:
+    server.schema("created")
+    server.query("panda_db", "DROP EXTENSION pg_partman CASCADE")
+    server.write(version="0.1.10\n", **{"patches/0.1.10.patch.sql": FILES["pg_PARTITION.sql"]})
+    refused = server.schema("upgraded")
+    assert "pg_partman is not in panda_db, and patches/0.1.10.patch.sql needs it" in refused["msg"]
+    assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
 
 
 def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
