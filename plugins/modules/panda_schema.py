@@ -16,7 +16,8 @@ description:
   - A patch and the version that it leads to are one transaction, so that one that fails leaves nothing behind and can
     be repeated. A patch that has something that no transaction can hold, or ends transactions of its own, is run
     statement by statement.
-  - Nothing is ever dropped. A database that holds anything is not created over.
+  - A database that holds tables is not created over. Patches that would take rows from tables that are there are not
+    run unless C(allow_loss) says so.
 options:
   folder:
     description: The checkout's folder C(schema/postgres) on this host.
@@ -33,6 +34,13 @@ options:
     description: Password of the role panda, which C(created) makes, or gives this password where it is there.
     type: str
     default: ""
+  allow_loss:
+    description:
+      - Whether patches may take rows from tables that are there. Those that would, by DROP TABLE, DROP COLUMN, DROP
+        SCHEMA, TRUNCATE or DELETE, are named before any is run. What a statement makes up (EXECUTE) or calls is not
+        seen.
+    type: bool
+    default: false
   account:
     description: Account of this host that is PostgreSQL's superuser.
     type: str
@@ -57,7 +65,7 @@ EXAMPLES = r"""
 RETURN = r"""
 before: {description: Version that was installed; empty where none was., type: str, returned: success}
 after: {description: Version that is installed., type: str, returned: success}
-applied: {description: Files that were run., type: list, elements: str, returned: success}
+applied: {description: 'Files that were run, or would be.', type: list, elements: str, returned: success}
 """
 
 import os
@@ -74,13 +82,36 @@ SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
 RANGE = re.compile(r"(p_type\s*=>\s*)'range'")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PATCH = re.compile(rf"({VERSION.pattern})\.patch\.sql")
-# What a patch says that cannot be run in a transaction around all of it; the bodies of routines are not run with it.
-COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-BODY = re.compile(r"\bAS\s+(\$\w*\$).*?\1", re.DOTALL | re.IGNORECASE)
+# What is not run with a patch: comments, strings, and bodies of routines, but not those of DO. A line of psql's own
+# is none of these; it is named because its quotes need not be pairs.
+ASIDE = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | ^[ \t]*\\[^\n]* | \bE'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*'
+    | (?P<do>\bDO\s+(?:LANGUAGE\s+\w+\s+)?)?(?P<mark>\$\w*\$)(?P<body>.*?)(?P=mark)""",
+    re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+STATEMENT = re.compile(r"[^;]+")
+# What a patch says that cannot be run in a transaction around all of it.
 APART = re.compile(
     r"^\s*\\c|\b(BEGIN\s*(;|WORK|TRANSACTION)|START\s+TRANSACTION|COMMIT|ROLLBACK|CALL|CONCURRENTLY|VACUUM"
     r"|ALTER\s+SYSTEM|(CREATE|DROP)\s+DATABASE)",
     re.MULTILINE | re.IGNORECASE,
+)
+# Statements that take rows from the tables that they name first, or from tables that they do not name. A view, index,
+# constraint, trigger or routine has no rows.
+LOSSES = [
+    re.compile(pattern, re.DOTALL | re.IGNORECASE)
+    for pattern in (
+        r"\bDROP\s+(?:FOREIGN\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?P<tables>.+)",
+        r"\bTRUNCATE\s+(?:TABLE\s+)?(?!\s*(?:ON|OR)\b)(?P<tables>.+)",
+        r"\bDELETE\s+FROM\s+(?:ONLY\s+)?(?P<tables>\S+)",
+        r"\bALTER\s+(?:FOREIGN\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<tables>\S+)\s"
+        r".*?\bDROP\s+(?!\s*(?:CONSTRAINT|NOT|DEFAULT|EXPRESSION|IDENTITY)\b)",
+        r"\bDROP\s+(?:SCHEMA|DATABASE|OWNED)\b(?P<tables>)",
+        r"\bDROP\s+(?:TYPE|DOMAIN|EXTENSION)\b.*\bCASCADE\b(?P<tables>)",
+    )
+]
+RENAME = re.compile(
+    r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(\S+)\s+RENAME\s+TO\s+(\S+)", re.DOTALL | re.IGNORECASE
 )
 WORKER_NODE_QUEUE = """
 CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
@@ -116,6 +147,42 @@ INSTALLED = (
 def number(version: str) -> tuple[int, ...]:
     """A version that can be compared."""
     return tuple(int(part) for part in version.split("."))
+
+
+def code(text: str) -> str:
+    """The text with blanks, in the same places, for what is not run with it."""
+
+    def blank(found: re.Match[str]) -> str:
+        if found[0].lstrip().startswith("\\"):
+            return found[0]
+        if found["do"]:
+            mark = " " * len(found["mark"])
+            return found["do"] + mark + code(found["body"]) + mark
+        return re.sub(r"[^\n]", " ", found[0])
+
+    return ASIDE.sub(blank, text)
+
+
+def bare(name: str) -> str:
+    """A table's name as it is compared: without schema, quotes, and what stands around it in a list of names."""
+    words = [word for word in name.split() if word.upper() != "ONLY"]
+    return words[0].strip("*").replace('"', "").rpartition(".")[2].lower() if words else ""
+
+
+def losses(text: str, tables: set[str]) -> list[str]:
+    """Each statement, with its line, that takes rows from one of the tables; what it renames becomes one of them."""
+    found = []
+    for statement in STATEMENT.finditer(code(text)):
+        renamed = RENAME.search(statement[0])
+        if renamed and bare(renamed[1]) in tables:
+            tables.add(bare(renamed[2]))
+        for pattern in LOSSES:
+            loss = pattern.search(statement[0])
+            if loss and (not loss["tables"] or tables.intersection(map(bare, loss["tables"].split(",")))):
+                begin = statement.start() + loss.start()
+                said = " ".join(text[begin : statement.end()].split())
+                found.append(f"line {text.count(chr(10), 0, begin) + 1}: {said[:100]}")
+    return found
 
 
 class Schema:
@@ -155,7 +222,8 @@ class Schema:
         return text
 
     def run_file(self, name: str, database: str = DATABASE) -> None:
-        self.psql(database, "--file=-", stdin=self.read_file(name))
+        if not self.module.check_mode:
+            self.psql(database, "--file=-", stdin=self.read_file(name))
         self.applied.append(name)
 
     def wanted(self) -> str:
@@ -213,13 +281,24 @@ class Schema:
 
     def refuse_unprepared_upgrade(self, versions: list[str]) -> None:
         """Look before the first patch at what a later one needs."""
-        faults = []
-        for name in (f"patches/{version}.patch.sql" for version in versions):
+        faults, lost, crons = [], [], []
+        tables = set(self.ask(DATABASE, f"SELECT tablename {TABLES}").splitlines())
+        for version in versions:
+            name, cron = f"patches/{version}.patch.sql", f"patches/{version}.cron.patch.sql"
             text = (self.folder / name).read_text(encoding="utf-8")
+            lost += [f"{name}, {loss}" for loss in losses(text, tables)]
             if RANGE.search(text) and not self.ask(DATABASE, PARTMAN):
                 faults.append(f"pg_partman is not in {DATABASE}, and {name} needs it")
-        crons = [f"patches/{version}.cron.patch.sql" for version in versions]
-        crons = [name for name in crons if (self.folder / name).is_file()]
+            if (self.folder / cron).is_file():
+                crons.append(cron)
+                lost += [f"{cron}, {loss}" for loss in losses((self.folder / cron).read_text(encoding="utf-8"), tables)]
+        if lost and self.module.params["allow_loss"]:
+            self.module.warn(f"rows of {DATABASE} are lost, as was allowed: {'; '.join(lost)}")
+        elif lost:
+            faults.append(
+                f"patches take rows from tables that are there ({'; '.join(lost)}): where they may go, and a dump is "
+                "made, allow it with -e panda_database_allow_loss=true"
+            )
         if crons:
             place = self.cron_database()
             exists = place and self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{place}'")  # noqa: S608
@@ -233,7 +312,7 @@ class Schema:
             elif self.jobs_are_locked_out():
                 self.module.warn(f"{LOCKED_OUT}. Where PostgreSQL's account has a .pgpass for it, they do.")
         if faults:
-            self.module.fail_json(msg=f"{DATABASE} is not prepared: {'; '.join(faults)}. Nothing was changed.")
+            self.module.fail_json(msg=f"{DATABASE} is not upgraded: {'; '.join(faults)}. Nothing was changed.")
 
     def cron_database(self) -> str:
         """The database that pg_cron looks for its jobs in; empty where it is not loaded."""
@@ -267,15 +346,16 @@ class Schema:
             # There it stands between the quotes of a string with escapes, which stands in another string.
             nested = password.replace("'", "''")
             self.psql("postgres", "--file=-", stdin=text.replace("${PANDA_DB_PASSWORD}", nested))
-            self.applied.append("init_step.sql")
             if known:
                 self.psql("postgres", "--file=-", stdin=f"ALTER ROLE panda LOGIN PASSWORD E'{password}'")
-            for component in COMPONENTS:
-                for part in PARTS:
-                    if (self.folder / f"pg_{component}{part}.sql").is_file():
-                        self.run_file(f"pg_{component}{part}.sql")
-            self.run_file("post_step_panda.sql")
-            self.run_file("post_step_cron.sql", database="postgres")
+        self.applied.append("init_step.sql")
+        for component in COMPONENTS:
+            for part in PARTS:
+                if (self.folder / f"pg_{component}{part}.sql").is_file():
+                    self.run_file(f"pg_{component}{part}.sql")
+        self.run_file("post_step_panda.sql")
+        self.run_file("post_step_cron.sql", database="postgres")
+        if not self.module.check_mode:
             # Last: only a schema that is complete has a version.
             columns = wanted.replace(".", ", ")
             self.ask(DATABASE, f"INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', {columns})")  # noqa: S608
@@ -291,15 +371,17 @@ class Schema:
         versions = self.steps(before, wanted)
         self.refuse_unprepared_upgrade(versions)
         for version in versions:
-            if not self.module.check_mode:
-                self.apply(version)
+            self.apply(version)
         return wanted if before != wanted else before
 
     def apply(self, version: str) -> None:
         """Apply a patch and record its version, then its cron patch, which is of another database."""
         name, cron = f"patches/{version}.patch.sql", f"patches/{version}.cron.patch.sql"
+        if self.module.check_mode:
+            self.applied += [name, cron] if (self.folder / cron).is_file() else [name]
+            return
         text = self.read_file(name)
-        whole = not APART.search(BODY.sub("", COMMENT.sub("", text)))
+        whole = not APART.search(code(text))
         left = f"Nothing of {name} is left: mend what it says, and repeat."
         if not whole:
             left = f"{name} cannot be one transaction, and what stands before the error is done: see {RUNBOOK}."
@@ -333,6 +415,7 @@ def main() -> None:
             "folder": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["created", "upgraded"], "required": True},
             "password": {"type": "str", "default": "", "no_log": True},
+            "allow_loss": {"type": "bool", "default": False},
             "account": {"type": "str", "default": "postgres"},
             "port": {"type": "int", "default": 5432},
         },

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.panda.provision.plugins.modules.panda_schema import losses
 
 from .conftest import RunModule
 
@@ -100,13 +101,16 @@ class Server:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def schema(self, state: str, *, check: bool = False, password: str = PASSWORD) -> dict[str, Any]:
+    def schema(
+        self, state: str, *, check: bool = False, password: str = PASSWORD, allow_loss: bool = False
+    ) -> dict[str, Any]:
         return self.run_module(
             "panda_schema",
             {
                 "folder": str(self.folder / "checkout"),
                 "state": state,
                 "password": password,
+                "allow_loss": allow_loss,
                 "port": self.port,
                 "account": self.account.get("user", "postgres"),
             },
@@ -138,7 +142,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> I
 
 def test_the_database_is_made_in_order_with_both_faults_mended(server: Server) -> None:
     would = server.schema("created", check=True)
-    assert (would["changed"], would["applied"]) == (True, [])
+    assert (would["changed"], would["applied"]) == (True, ORDER)
     assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
     done = server.schema("created")
     assert done.get("msg") is None, done
@@ -191,8 +195,11 @@ def test_an_error_names_its_file_and_leaves_no_version(server: Server) -> None:
 def test_an_upgrade_applies_what_lies_between_by_number_and_not_by_letters(server: Server) -> None:
     server.schema("created")
     server.write(version="0.1.10\n")
+    would = server.schema("upgraded", check=True)
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.made_by_0_1_9')") == ""
     done = server.schema("upgraded")
     assert done.get("msg") is None, done
+    assert would["applied"] == done["applied"]
     expected = ["patches/0.1.9.patch.sql", "patches/0.1.9.cron.patch.sql", "patches/0.1.10.patch.sql"]
     assert (done["before"], done["after"], done["applied"]) == ("0.1.6", "0.1.10", expected)
     assert server.query("panda_db", "SELECT major, minor, patch FROM doma_panda.pandadb_version") == "0|1|10"
@@ -250,6 +257,90 @@ def test_what_one_transaction_cannot_hold_is_named_as_what_is_left_to_do(server:
     assert "Nothing of patches/0.1.9.cron.patch.sql is left, and 0.1.9 is recorded" in failed["msg"]
     assert server.query("postgres", "SELECT jobname FROM cron.job") == "nightly"
     assert server.query("panda_db", version) == "9"
+
+
+# As the real 0.0.30 does, which ends its transaction by itself.
+DROPS = """-- DROP TABLE doma_panda.users would be a comment
+BEGIN;
+DROP VIEW doma_panda.busy;
+DROP TABLE IF EXISTS
+    doma_panda.worker_node_queue;
+COMMIT;
+TRUNCATE TABLE doma_panda.pandadb_version;
+INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', 0, 1, 9);
+"""
+
+
+def test_a_patch_that_takes_rows_is_not_run_unless_the_operator_says_so(server: Server) -> None:
+    server.schema("created")
+    server.query("panda_db", "INSERT INTO doma_panda.worker_node_queue VALUES ('a', 'b', 'c')")
+    server.write(version="0.1.10\n", **{"patches/0.1.9.patch.sql": "CREATE TABLE doma_panda.made_by_0_1_9 ();"})
+    server.write(
+        version="0.1.10\n",
+        **{"patches/0.1.10.patch.sql": DROPS, "patches/0.1.10.cron.patch.sql": "DELETE FROM doma_pandameta.users;"},
+    )
+    for check in (True, False):
+        refused = server.schema("upgraded", check=check)
+        assert "patches/0.1.10.patch.sql, line 4: DROP TABLE IF EXISTS doma_panda.worker_node_queue" in refused["msg"]
+        assert "patches/0.1.10.cron.patch.sql, line 1: DELETE FROM doma_pandameta.users" in refused["msg"]
+        assert "-e panda_database_allow_loss=true" in refused["msg"]
+        # Not even what is no reason, nor the patch before.
+        assert "pandadb_version" not in refused["msg"]
+        assert server.query("panda_db", "SELECT count(*) FROM doma_panda.worker_node_queue") == "1"
+        assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
+    server.write(
+        version="0.1.10\n", **{"patches/0.1.10.patch.sql": DROPS, "patches/0.1.10.cron.patch.sql": "SELECT 1;"}
+    )
+    done = server.schema("upgraded", allow_loss=True)
+    assert done["after"] == "0.1.10"
+    assert "DROP TABLE IF EXISTS doma_panda.worker_node_queue" in str(done["warnings"])
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.worker_node_queue')") == ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE jobs",
+        'drop table if exists other, only doma_panda."jobs" cascade',
+        "TRUNCATE jobs",
+        "TRUNCATE TABLE ONLY doma_panda.jobs RESTART IDENTITY",
+        "DELETE FROM doma_panda.jobs WHERE name = 'x;y'",
+        "WITH old AS (DELETE FROM ONLY jobs RETURNING *) INSERT INTO archive SELECT * FROM old",
+        "ALTER TABLE doma_panda.jobs DROP COLUMN name",
+        "ALTER TABLE IF EXISTS ONLY jobs ADD COLUMN a int, ALTER b DROP NOT NULL, DROP name",
+        "DROP SCHEMA doma_panda CASCADE",
+        "DROP TYPE state CASCADE",
+        "DO $$ BEGIN IF true THEN DROP TABLE jobs; END IF; END $$",
+        "DO LANGUAGE plpgsql $x$ BEGIN EXECUTE 'it''s'; TRUNCATE jobs; END $x$",
+        "ALTER TABLE jobs RENAME TO jobs_old; CREATE TABLE jobs (); DROP TABLE jobs_old",
+        "\\echo it's\nDROP TABLE jobs",
+        "SELECT E'it\\'s'; DROP TABLE jobs; SELECT 'x'",
+    ],
+)
+def test_what_takes_rows(statement: str) -> None:
+    (loss,) = losses(f"-- it's\n\n{statement};", {"jobs"})
+    assert loss.startswith("line ")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (); DROP TABLE mine",
+        "DROP VIEW jobs_view; DROP MATERIALIZED VIEW seen; DROP INDEX jobs_idx; DROP FUNCTION jobs()",
+        "DROP TRIGGER IF EXISTS t ON jobs CASCADE",
+        "ALTER TABLE jobs DROP CONSTRAINT jobs_fk, ALTER COLUMN x DROP  NOT NULL, ALTER y DROP\nDEFAULT",
+        "ALTER TABLE jobs ADD COLUMN x int; ALTER TABLE mine DROP COLUMN y",
+        "GRANT SELECT, DELETE, TRUNCATE ON jobs TO panda; REVOKE TRUNCATE  ON jobs FROM public",
+        "CREATE TRIGGER t BEFORE DELETE OR TRUNCATE ON jobs EXECUTE FUNCTION f()",
+        "ALTER TABLE x ADD FOREIGN KEY (a) REFERENCES jobs ON DELETE CASCADE",
+        "COMMENT ON TABLE jobs IS 'before DROP TABLE jobs; it''s gone'",
+        "/* DROP TABLE jobs; */ SELECT 1",
+        "CREATE PROCEDURE tidy() LANGUAGE plpgsql AS $$ BEGIN DELETE FROM jobs; END $$",
+        "SELECT cron.schedule('@daily', $$DELETE FROM jobs WHERE seen < now() - interval '3 days'$$)",
+    ],
+)
+def test_what_takes_none(statement: str) -> None:
+    assert losses(f"{statement};", {"jobs"}) == []
 
 
 def test_jobs_that_could_not_log_in_are_named_before_anything_is_made(server: Server) -> None:
