@@ -163,12 +163,85 @@ def test_a_refused_account_is_a_configuration_fault_not_an_outage(postgres_node:
         done = postgres_node.run("schema", command)
         assert done.returncode == 2
         assert "user panda is refused" in done.stdout
-        assert "check dbuser, dbpasswd and dbname" in done.stdout
+        assert "check dbuser and dbpasswd" in done.stdout
         assert "Traceback" not in done.stdout
-    postgres_node.environment["PANDA_DB_PASSWORD"] = "wrong"
-    postgres_node.server["dbname"] = "nowhere"
+
+
+@pytest.mark.parametrize("kind", ["postgres_node", "mariadb_node"])
+def test_a_database_that_is_not_there_is_away_as_in_a_restore(kind: str, request: pytest.FixtureRequest) -> None:
+    node = request.getfixturevalue(kind)
+    node.server["dbname"] = "nowhere"
+    node.write()
+    for command in ("check", "upgrade"):
+        done = node.run("schema", command)
+        # Who mistyped its name has to see it.
+        assert (done.returncode, "'nowhere'" in done.stdout.replace('"', "'")) == (4, True), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("postgres", 'FATAL: database "panda_db" does not exist'),
+        ("postgres", 'FATAL: no pg_hba.conf entry for host "10.0.0.1", user "panda", database "panda_db"'),
+        ("postgres", "FATAL: the database system is starting up"),
+        ("mysql", (1049, "Unknown database 'panda_db'")),
+        # So it says instead of 1049 to an account that has rights on some databases only.
+        ("mysql", (1044, "Access denied for user 'panda'@'%' to database 'panda_db'")),
+        ("mysql", (1130, "Host '10.0.0.1' is not allowed to connect to this MariaDB server")),
+        ("oracle", 'DPY-6001: Service "panda" is not registered with the listener at host (Similar to ORA-12514)'),
+        ("oracle", 'DPY-6003: SID "panda" is not registered with the listener at host (Similar to ORA-12505)'),
+        ("oracle", "ORA-12528: TNS:listener: all appropriate instances are blocking new connections"),
+        ("oracle", "ORA-01033: ORACLE initialization or shutdown in progress"),
+        ("oracle", "ORA-01109: database not open"),
+    ],
+)
+def test_what_passes_by_itself_is_no_refusal(backend: str, said: Any) -> None:
+    error = Exception(*said) if isinstance(said, tuple) else Exception(said)
+    assert not drivers.DRIVERS[backend].refused(error)
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("postgres", 'FATAL: password authentication failed for user "panda"'),
+        ("postgres", 'FATAL: role "panda" does not exist'),
+        ("postgres", 'FATAL: role "panda" is not permitted to log in'),
+        ("mysql", (1045, "Access denied for user 'panda'@'10.0.0.1' (using password: YES)")),
+        ("oracle", "ORA-01017: invalid username/password; logon denied"),
+        ("oracle", "ORA-28000: the account is locked"),
+    ],
+)
+def test_an_account_that_is_not_let_in_is_not_tried_again_or_it_would_be_locked(backend: str, said: Any) -> None:
+    error = Exception(*said) if isinstance(said, tuple) else Exception(said)
+    assert drivers.DRIVERS[backend].refused(error)
+
+
+def test_systemd_is_told_of_every_outcome(postgres_node: Any, systemd: Any) -> None:
+    postgres_node.environment["NOTIFY_SOCKET"] = str(systemd.path)
+    good = dict(postgres_node.server)
+
+    def told(code: int, **server: Any) -> str:
+        postgres_node.server = {**good, **server}
+        postgres_node.write()
+        before = len(systemd.messages)
+        assert postgres_node.run("schema", "check").returncode == code
+        (message,) = systemd.messages[before:]
+        assert message.startswith("STATUS=DB schema check: ")
+        # What follows a line's end is another variable to systemd.
+        assert "\n" not in message
+        return str(message).removeprefix("STATUS=DB schema check: ")
+
+    assert "no schema is installed" in told(3)
+    assert 'database "nowhere" does not exist' in told(4, dbname="nowhere")
+    assert "user panda is refused" in told(2, dbpasswd="wrong")
+    faults = told(2, dbport="x", dbuser="")
+    assert "dbport: " in faults
+    assert "dbuser: " in faults
+    postgres_node.server = good
     postgres_node.write()
-    assert postgres_node.run("schema", "check").returncode == 2
+    with Database(postgres_node.settings().database).writing("test") as connection:
+        connection.execute(text("CREATE VIEW pandadb_version AS SELECT 1 AS x"))
+    assert "cannot read the schema's version" in told(1)
 
 
 def test_an_account_without_rights_gets_a_clear_answer(postgres_node: Any, postgres: Any) -> None:

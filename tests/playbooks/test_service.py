@@ -32,8 +32,13 @@ esac
     ("check", "told"),
     [
         (
-            "echo 'DB schema check: password refused' >&2; exit 4",
+            "echo 'DB schema check: password refused' >&2; exit 2",
             ["n1: panda.service does not start.", "DB schema check: password refused", "Correct panda_server_db*"],
+        ),
+        # The node goes on trying, as the database may only be away; who mistyped its name is told all the same.
+        (
+            "echo 'DB schema check: db/pnada: unreachable: database pnada does not exist' >&2; exit 4",
+            ["n1: panda.service does not start.", "database pnada does not exist", "Correct panda_server_db*"],
         ),
         ("echo 'DB schema check: OK'", ["DB schema check: OK", "journalctl -u panda.service"]),
     ],

@@ -33,11 +33,11 @@ def _schema_check(options: argparse.Namespace) -> int:
     from panda_node.db import version
     from panda_node.systemd import notify
 
-    settings = config.load()
     # Said to systemd too: in the status of a unit it stays, while the journal's line is shown only for a time.
     try:
+        settings = config.load()
         version.check(settings.database, wait=options.wait, required=payload.of(settings.payload).requirement(settings))
-    except (SchemaMismatchError, DatabaseUnreachableError) as error:
+    except PandaNodeError as error:
         notify(STATUS=f"DB schema check: {error}")
         print(f"DB schema check: {error}", file=sys.stderr)
         return error.exit_code

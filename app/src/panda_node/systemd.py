@@ -9,7 +9,8 @@ def notify(**variables: str | int) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    message = "\n".join(f"{name}={value}" for name, value in variables.items())
+    # What follows a line's end would be another variable.
+    message = "\n".join(f"{name}={' '.join(str(value).splitlines())}" for name, value in variables.items())
     if address.startswith("@"):
         address = "\0" + address[1:]
     try:

@@ -6,6 +6,7 @@ The real checkout is not in this repository: the files here are ours, and as sma
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.panda.provision.plugins.modules.panda_schema import losses
 
 from .conftest import RunModule
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+SETTINGS = "shared_preload_libraries=pg_cron,pg_partman_bgw cron.database_name=postgres cron.use_background_workers=on"
 PASSWORD = 'it\'s a \\ "%" password'
 ORDER = [
     "init_step.sql", "pg_PANDA_TABLE.sql", "pg_PANDA_SCHEDULER_JOBS.sql", "pg_PANDAMETA_TABLE.sql",
@@ -70,6 +73,17 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def start(self, settings: str) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off "
+        options += " ".join(f"-c {setting}" for setting in settings.split())
+        log = f"--log={self.folder}/log"
+        self.program("pg_ctl", "--wait", "--silent", "--mode=fast", log, f"--options={options}", "restart")
+
+    def rules(self, *lines: str) -> None:
+        """Put lines before all others of pg_hba.conf."""
+        file = self.folder / "data" / "pg_hba.conf"
+        file.write_text("\n".join((*lines, file.read_text())))
+
     def query(self, database: str, statement: str, user: str = "postgres", password: str = "") -> str:
         command = [
             "psql", "--no-psqlrc", "--tuples-only", "--no-align", f"--port={self.port}",
@@ -83,17 +97,20 @@ class Server:
 
     def write(self, **files: str) -> None:
         for name, text in {**FILES, **files}.items():
-            path = self.folder / "sqls" / name
+            path = self.folder / "checkout" / ("" if name == "version" else "sqls") / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def schema(self, state: str, *, check: bool = False, password: str = PASSWORD) -> dict[str, Any]:
+    def schema(
+        self, state: str, *, check: bool = False, password: str = PASSWORD, allow_loss: bool = False
+    ) -> dict[str, Any]:
         return self.run_module(
             "panda_schema",
             {
-                "folder": str(self.folder / "sqls"),
+                "folder": str(self.folder / "checkout"),
                 "state": state,
                 "password": password,
+                "allow_loss": allow_loss,
                 "port": self.port,
                 "account": self.account.get("user", "postgres"),
             },
@@ -117,10 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> I
         port = probe.getsockname()[1]
     server = Server(folder, port, account, run_module)
     server.program("initdb", "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
-    settings = "fsync=off shared_preload_libraries=pg_cron,pg_partman_bgw cron.database_name=postgres"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 "
-    options += " ".join(f"-c {setting}" for setting in settings.split())
-    server.program("pg_ctl", "--wait", "--silent", f"--log={folder}/log", f"--options={options}", "start")
+    server.start(SETTINGS)
     server.write()
     yield server
     server.program("pg_ctl", "--wait", "--silent", "--mode=immediate", "stop")
@@ -128,7 +142,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, run_module: RunModule) -> I
 
 def test_the_database_is_made_in_order_with_both_faults_mended(server: Server) -> None:
     would = server.schema("created", check=True)
-    assert (would["changed"], would["applied"]) == (True, [])
+    assert (would["changed"], would["applied"]) == (True, ORDER)
     assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
     done = server.schema("created")
     assert done.get("msg") is None, done
@@ -148,8 +162,26 @@ def test_a_database_that_holds_something_is_not_created_over(server: Server) -> 
     assert "holds PanDA's schema 0.1.6 already" in again["msg"]
     server.query("panda_db", "DELETE FROM doma_panda.pandadb_version")
     half = server.schema("created")
-    assert "holds tables and no version" in half["msg"]
+    assert "holds tables (doma_panda, doma_pandameta) and no version" in half["msg"]
     assert server.query("panda_db", "SELECT count(*) FROM doma_panda.jobs") == "0"
+
+
+def test_tables_of_anybody_are_not_created_over(server: Server) -> None:
+    server.query("postgres", "CREATE DATABASE panda_db")
+    server.query("panda_db", "CREATE SCHEMA atlas_panda; CREATE TABLE atlas_panda.jobs (); CREATE TABLE public.x ()")
+    for check in (True, False):
+        assert "holds tables (atlas_panda, public) and no version" in server.schema("created", check=check)["msg"]
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.jobs')") == ""
+
+
+def test_a_role_that_is_there_gets_the_password_that_the_nodes_will_log_in_with(server: Server) -> None:
+    server.query("postgres", "CREATE ROLE panda PASSWORD 'of an earlier one'")
+    would = server.schema("created", check=True)
+    assert "the role panda is there already" in str(would["warnings"])
+    done = server.schema("created")
+    assert done.get("msg") is None, done
+    assert "the role panda is there already" in str(done["warnings"])
+    assert server.query("panda_db", "SELECT 1", "panda", PASSWORD) == "1"
 
 
 def test_an_error_names_its_file_and_leaves_no_version(server: Server) -> None:
@@ -163,8 +195,11 @@ def test_an_error_names_its_file_and_leaves_no_version(server: Server) -> None:
 def test_an_upgrade_applies_what_lies_between_by_number_and_not_by_letters(server: Server) -> None:
     server.schema("created")
     server.write(version="0.1.10\n")
+    would = server.schema("upgraded", check=True)
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.made_by_0_1_9')") == ""
     done = server.schema("upgraded")
     assert done.get("msg") is None, done
+    assert would["applied"] == done["applied"]
     expected = ["patches/0.1.9.patch.sql", "patches/0.1.9.cron.patch.sql", "patches/0.1.10.patch.sql"]
     assert (done["before"], done["after"], done["applied"]) == ("0.1.6", "0.1.10", expected)
     assert server.query("panda_db", "SELECT major, minor, patch FROM doma_panda.pandadb_version") == "0|1|10"
@@ -224,6 +259,136 @@ def test_what_one_transaction_cannot_hold_is_named_as_what_is_left_to_do(server:
     assert server.query("panda_db", version) == "9"
 
 
+# As the real 0.0.30 does, which ends its transaction by itself.
+DROPS = """-- DROP TABLE doma_panda.users would be a comment
+BEGIN;
+DROP VIEW doma_panda.busy;
+DROP TABLE IF EXISTS
+    doma_panda.worker_node_queue;
+COMMIT;
+TRUNCATE TABLE doma_panda.pandadb_version;
+INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', 0, 1, 9);
+"""
+
+
+def test_a_patch_that_takes_rows_is_not_run_unless_the_operator_says_so(server: Server) -> None:
+    server.schema("created")
+    server.query("panda_db", "INSERT INTO doma_panda.worker_node_queue VALUES ('a', 'b', 'c')")
+    server.write(version="0.1.10\n", **{"patches/0.1.9.patch.sql": "CREATE TABLE doma_panda.made_by_0_1_9 ();"})
+    server.write(
+        version="0.1.10\n",
+        **{"patches/0.1.10.patch.sql": DROPS, "patches/0.1.10.cron.patch.sql": "DELETE FROM doma_pandameta.users;"},
+    )
+    for check in (True, False):
+        refused = server.schema("upgraded", check=check)
+        assert "patches/0.1.10.patch.sql, line 4: DROP TABLE IF EXISTS doma_panda.worker_node_queue" in refused["msg"]
+        assert "patches/0.1.10.cron.patch.sql, line 1: DELETE FROM doma_pandameta.users" in refused["msg"]
+        assert "-e panda_database_allow_loss=true" in refused["msg"]
+        # Not even what is no reason, nor the patch before.
+        assert "pandadb_version" not in refused["msg"]
+        assert server.query("panda_db", "SELECT count(*) FROM doma_panda.worker_node_queue") == "1"
+        assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
+    server.write(
+        version="0.1.10\n", **{"patches/0.1.10.patch.sql": DROPS, "patches/0.1.10.cron.patch.sql": "SELECT 1;"}
+    )
+    done = server.schema("upgraded", allow_loss=True)
+    assert done["after"] == "0.1.10"
+    assert "DROP TABLE IF EXISTS doma_panda.worker_node_queue" in str(done["warnings"])
+    assert server.query("panda_db", "SELECT to_regclass('doma_panda.worker_node_queue')") == ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE jobs",
+        'drop table if exists other, only doma_panda."jobs" cascade',
+        "TRUNCATE jobs",
+        "TRUNCATE TABLE ONLY doma_panda.jobs RESTART IDENTITY",
+        "DELETE FROM doma_panda.jobs WHERE name = 'x;y'",
+        "WITH old AS (DELETE FROM ONLY jobs RETURNING *) INSERT INTO archive SELECT * FROM old",
+        "ALTER TABLE doma_panda.jobs DROP COLUMN name",
+        "ALTER TABLE IF EXISTS ONLY jobs ADD COLUMN a int, ALTER b DROP NOT NULL, DROP name",
+        "DROP SCHEMA doma_panda CASCADE",
+        "DROP TYPE state CASCADE",
+        "DO $$ BEGIN IF true THEN DROP TABLE jobs; END IF; END $$",
+        "DO LANGUAGE plpgsql $x$ BEGIN EXECUTE 'it''s'; TRUNCATE jobs; END $x$",
+        "ALTER TABLE jobs RENAME TO jobs_old; CREATE TABLE jobs (); DROP TABLE jobs_old",
+        "\\echo it's\nDROP TABLE jobs",
+        "SELECT E'it\\'s'; DROP TABLE jobs; SELECT 'x'",
+    ],
+)
+def test_what_takes_rows(statement: str) -> None:
+    (loss,) = losses(f"-- it's\n\n{statement};", {"jobs"})
+    assert loss.startswith("line ")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (); DROP TABLE mine",
+        "DROP VIEW jobs_view; DROP MATERIALIZED VIEW seen; DROP INDEX jobs_idx; DROP FUNCTION jobs()",
+        "DROP TRIGGER IF EXISTS t ON jobs CASCADE",
+        "ALTER TABLE jobs DROP CONSTRAINT jobs_fk, ALTER COLUMN x DROP  NOT NULL, ALTER y DROP\nDEFAULT",
+        "ALTER TABLE jobs ADD COLUMN x int; ALTER TABLE mine DROP COLUMN y",
+        "GRANT SELECT, DELETE, TRUNCATE ON jobs TO panda; REVOKE TRUNCATE  ON jobs FROM public",
+        "CREATE TRIGGER t BEFORE DELETE OR TRUNCATE ON jobs EXECUTE FUNCTION f()",
+        "ALTER TABLE x ADD FOREIGN KEY (a) REFERENCES jobs ON DELETE CASCADE",
+        "COMMENT ON TABLE jobs IS 'before DROP TABLE jobs; it''s gone'",
+        "/* DROP TABLE jobs; */ SELECT 1",
+        "CREATE PROCEDURE tidy() LANGUAGE plpgsql AS $$ BEGIN DELETE FROM jobs; END $$",
+        "SELECT cron.schedule('@daily', $$DELETE FROM jobs WHERE seen < now() - interval '3 days'$$)",
+    ],
+)
+def test_what_takes_none(statement: str) -> None:
+    assert losses(f"{statement};", {"jobs"}) == []
+
+
+def test_jobs_that_could_not_log_in_are_named_before_anything_is_made(server: Server) -> None:
+    server.start(SETTINGS.replace("workers=on", "workers=off"))
+    server.rules("local postgres all trust", "local all panda peer")
+    refused = server.schema("created")
+    assert "cron.use_background_workers is off" in refused["msg"]
+    assert "set it on, and restart the server" in refused["msg"]
+    assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
+    # As in the public image.
+    server.rules("local all panda trust")
+    assert server.schema("created", check=True).get("msg") is None
+    # Who has a filled database may have another way for them to log in.
+    server.schema("created")
+    server.write(version="0.1.9\n")
+    server.rules("local all panda peer")
+    done = server.schema("upgraded")
+    assert done["after"] == "0.1.9"
+    assert "cron.use_background_workers is off" in str(done["warnings"])
+
+
+def test_a_cron_patch_goes_to_the_database_of_pg_cron(server: Server) -> None:
+    server.schema("created")
+    server.query("postgres", "DROP EXTENSION pg_cron")
+    server.start(SETTINGS.replace("cron.database_name=postgres", "cron.database_name=panda_db"))
+    server.write(version="0.1.9\n")
+    refused = server.schema("upgraded")
+    assert "pg_cron is not in the database panda_db, which cron.database_name names" in refused["msg"]
+    assert "patches/0.1.9.cron.patch.sql" in refused["msg"]
+    assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
+    server.query("panda_db", "CREATE EXTENSION pg_cron")
+    assert server.schema("upgraded")["after"] == "0.1.9"
+    assert server.query("panda_db", "SELECT jobname FROM cron.job") == "hourly"
+
+    server.start("shared_preload_libraries=")
+    server.write(version="0.1.10\n", **{"patches/0.1.10.cron.patch.sql": "SELECT cron.unschedule('hourly');"})
+    assert "shared_preload_libraries lacks pg_cron" in server.schema("upgraded", check=True)["msg"]
+
+
+def test_an_upgrade_that_partitions_wants_pg_partman_before_it_begins(server: Server) -> None:
+    server.schema("created")
+    server.query("panda_db", "DROP EXTENSION pg_partman CASCADE")
+    server.write(version="0.1.10\n", **{"patches/0.1.10.patch.sql": FILES["pg_PARTITION.sql"]})
+    refused = server.schema("upgraded")
+    assert "pg_partman is not in panda_db, and patches/0.1.10.patch.sql needs it" in refused["msg"]
+    assert server.query("panda_db", "SELECT patch FROM doma_panda.pandadb_version") == "6"
+
+
 def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
     assert "no PanDA schema to upgrade" in server.schema("upgraded")["msg"]
     server.schema("created")
@@ -235,6 +400,18 @@ def test_an_upgrade_that_leads_nowhere_is_refused(server: Server) -> None:
 
 def test_what_is_missing_is_named_before_anything_is_made(server: Server) -> None:
     assert "password: is empty" in server.schema("created", password="")["msg"]
-    (server.folder / "sqls" / "version").unlink()
-    assert "name the folder schema/postgres/sqls" in server.schema("created")["msg"]
+    server.write(version="main\n")
+    assert "/version: 'main' is no version like 0.1.6" in server.schema("created")["msg"]
+    shutil.rmtree(server.folder / "checkout")
+    assert "holds neither a file version nor patches" in server.schema("created")["msg"]
     assert server.query("postgres", "SELECT 1 FROM pg_database WHERE datname = 'panda_db'") == ""
+
+
+def test_the_version_is_read_where_the_checkout_has_it(server: Server) -> None:
+    checkout = server.folder / "checkout"
+    (checkout / "version").rename(checkout / "sqls" / "version")
+    assert server.schema("created", check=True)["after"] == "0.1.6"
+    (checkout / "sqls" / "version").unlink()
+    done = server.schema("created", check=True)
+    assert done["after"] == "0.1.10"
+    assert "taken to be 0.1.10, the highest of its patches" in str(done["warnings"])

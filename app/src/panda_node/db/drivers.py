@@ -1,5 +1,6 @@
 """Opens connections to the four kinds of database. Only this module knows the drivers; each is imported when used."""
 
+import re
 import select
 import sqlite3
 import time
@@ -30,7 +31,9 @@ class Driver(Protocol):
         """Opens a connection or raises the driver's own error."""
 
     def refused(self, error: Exception) -> bool:
-        """The database is there and will not let us in: trying again does not help."""
+        """The database does not let the account in: trying again does not help, and may lock it.
+
+        A database that is not there or not open to us is none: it is so while it is restored or fails over."""
 
     def table_missing(self, error: BaseException | None) -> bool:
         """The statement failed because a table does not exist."""
@@ -54,7 +57,7 @@ def connect(database: DatabaseSettings, timeout: int = CONNECT_TIMEOUT, create: 
         reason = " ".join(str(error).split())
         if driver.refused(error):
             raise ConfigurationError(
-                [f"{database}: user {database.user} is refused: {reason}; check dbuser, dbpasswd and dbname"]
+                [f"{database}: user {database.user} is refused: {reason}; check dbuser and dbpasswd"]
             ) from error
         raise DatabaseUnreachableError(f"{database}: unreachable: {reason}") from error
 
@@ -92,8 +95,7 @@ class Postgres:
 
     def refused(self, error: Exception) -> bool:
         # libpq gives no code for a failed login, only words.
-        words = ("authentication failed", "does not exist", "no pg_hba.conf entry", "not permitted to log in")
-        return any(word in str(error) for word in words)
+        return bool(re.search('authentication failed|role ".*" does not exist|not permitted to log in', str(error)))
 
     def table_missing(self, error: BaseException | None) -> bool:
         return getattr(error, "pgcode", None) == "42P01"
@@ -149,7 +151,8 @@ class MySQL:
         return connection  # type: ignore[no-any-return]
 
     def refused(self, error: Exception) -> bool:
-        return bool(error.args) and error.args[0] in (1044, 1045, 1049, 1698)
+        # Not 1049, unknown database, nor 1044, which is said instead to an account with rights on some databases only.
+        return bool(error.args) and error.args[0] in (1045, 1698)
 
     def table_missing(self, error: BaseException | None) -> bool:
         return error is not None and bool(error.args) and error.args[0] == 1146
