@@ -146,10 +146,10 @@ def unknown(role: str, options: dict[str, Any], task_vars: dict[str, Any]) -> li
 
 
 def missing(packages: dict[str, list[str]], besides: list[str], seen: dict[str, Any]) -> list[str]:
-    """The packages that a node needs and lacks. `packages` are those of each family, and those under SELinux."""
+    """The packages that a node needs and lacks. `packages` are those of each family, and those of EL under SELinux."""
     facts = seen["ansible_facts"]
     needed = packages[facts["os_family"]] + besides
-    if facts["selinux"]["status"] == "enabled":
+    if facts["os_family"] == "RedHat" and facts["selinux"]["status"] == "enabled":
         needed = needed + packages["SELinux"]
     return sorted(set(needed) - set(seen["node"]["packages"]))
 

@@ -209,6 +209,7 @@ class Release:
             if manifest["name"] != self.name:
                 self.module.fail_json(msg=f"{archive}: holds release {manifest['name']}, not {self.name}")
             self.install(wheels)
+        self.label()
         write_json(self.path / MARKER, manifest)
         archive.unlink()
         return True
@@ -237,6 +238,11 @@ class Release:
         for wheel, done in failed:
             shutil.rmtree(self.path, ignore_errors=True)
             self.module.fail_json(msg=f"{wheel.name} cannot be installed: {done.stdout.strip()}")
+
+    def label(self) -> None:
+        """Give bin/ the label that the policy has for programs: by itself it has that of the folder above."""
+        if self.module.selinux_enabled():
+            self.run(self.module.get_bin_path("restorecon", required=True), "-R", str(self.path / "bin"))
 
     def active(self) -> bool:
         target = f"{self.root.name}/{self.name}" if self.root.parent == self.link.parent else str(self.path)

@@ -14,7 +14,7 @@ import pytest
 import role_docs
 import yaml
 
-from .conftest import Render
+from .conftest import FACTS, Render
 
 ROLES = role_docs.find_roles(role_docs.ROLES)
 every_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -71,6 +71,15 @@ def test_a_role_by_itself_installs_what_selinux_needs_where_it_is_enabled(render
     expression = f"{{{{ __{name}_all_packages }}}}"
     assert "policycoreutils-python-utils" in render(name, expression)
     assert "policycoreutils-python-utils" not in render(name, expression, os_family="Debian")
+
+
+@pytest.mark.parametrize("name", ["panda_server", "squid", "load_balancer"])
+def test_debian_with_selinux_is_left_alone(render: Render, name: str) -> None:
+    """The types and booleans are those of EL's policy."""
+    enabled = {**FACTS["Debian"], "selinux": {"status": "enabled"}}
+    expression = f"{{{{ __{name}_selinux }}}}"
+    assert render(name, expression, os_family="Debian", ansible_facts=enabled) is False
+    assert render(name, expression) is True
 
 
 def mappings(value: Any) -> Iterator[dict[str, Any]]:

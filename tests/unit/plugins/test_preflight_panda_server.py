@@ -749,12 +749,21 @@ def test_a_database_that_is_away_keeps_no_node_from_a_renewed_certificate(tmp_pa
     assert not renewal.has("the database at")
 
 
-@pytest.mark.parametrize(("status", "also"), [("enabled", ["policycoreutils-python-utils"]), ("disabled", [])])
-def test_under_selinux_what_its_modules_need_is_installed_with_the_rest(status: str, also: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("family", "status", "needed"),
+    [
+        ("RedHat", "enabled", ["firewalld", "policycoreutils-python-utils", "squid"]),
+        ("RedHat", "disabled", ["firewalld", "squid"]),
+        ("Debian", "enabled", ["apache2", "firewalld"]),
+    ],
+)
+def test_under_selinux_on_el_what_its_modules_need_is_installed_with_the_rest(
+    family: str, status: str, needed: list[str]
+) -> None:
     packages = {"RedHat": ["httpd", "squid"], "Debian": ["apache2"], "SELinux": ["policycoreutils-python-utils"]}
-    facts = {"os_family": "RedHat", "selinux": {"status": status}}
+    facts = {"os_family": family, "selinux": {"status": status}}
     seen = {"ansible_facts": facts, "node": {"packages": ["httpd"]}}
-    assert preflight.missing(packages, ["firewalld"], seen) == ["firewalld", *also, "squid"]
+    assert preflight.missing(packages, ["firewalld"], seen) == needed
 
 
 PACKAGE: dict[str, Any] = {

@@ -108,6 +108,32 @@ def test_a_release_is_installed_without_an_index_and_only_once(node: Node, tmp_p
     assert not again["changed"], again
 
 
+def test_under_selinux_the_programs_have_their_label_before_the_release_is_complete(
+    node: Node, tmp_path: Path, installer: Path
+) -> None:
+    """systemd starts what has another label in another domain, or not at all; an upgrade runs no restorecon."""
+    stand_in = tmp_path / "selinux"
+    stand_in.mkdir()
+    (stand_in / "sitecustomize.py").write_text(
+        "from ansible.module_utils.basic import AnsibleModule as module\n"
+        "module.selinux_enabled = lambda self: True\n"
+        "module.selinux_context = lambda self, path: []\n"
+    )
+    release = node.root / NAME
+    asked = f'test ! -e {release}/release.json && echo "$@" >>{stand_in}/asked'
+    (stand_in / "restorecon").write_text(f"#!/bin/sh\n{asked}\n")
+    (stand_in / "restorecon").chmod(0o755)
+    archive = make_archive(tmp_path, installer)
+    arguments = {
+        "state": "installed", "name": NAME, "root": str(node.root), "link": str(node.link), "python": sys.executable,
+        "archive": str(archive), "checksum": hashlib.sha256(archive.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    environment = {"PYTHONPATH": str(stand_in), "PATH": f"{stand_in}:{os.environ['PATH']}"}
+    result = node.run_module("release", arguments, environment=environment)
+    assert result.get("changed"), result
+    assert (stand_in / "asked").read_text() == f"-R {release}/bin\n"
+
+
 def test_what_an_interrupted_run_left_is_made_anew(node: Node, tmp_path: Path, installer: Path) -> None:
     (node.root / NAME / "bin").mkdir(parents=True)
     (node.root / NAME / "half").write_text("x")
