@@ -31,6 +31,7 @@ options:
       accounts: {description: Accounts to describe., type: list, elements: str, default: []}
       packages: {description: Packages to ask for., type: list, elements: str, default: []}
       records: {description: JSON files to read., type: list, elements: path, default: []}
+      owners: {description: "Paths to tell owner, group and mode.", type: list, elements: path, default: []}
 attributes:
   check_mode: {support: full}
 author: panda-provision
@@ -53,7 +54,7 @@ missing_packages:
 node:
   description: >-
     What was seen: os, machine, time, systemd, listeners, paths, links, globs, texts, connections, key_pairs,
-    units, records, accounts, and the packages that are installed.
+    units, records, accounts, owners, and the packages that are installed.
   type: dict
   returned: success
 """
@@ -63,6 +64,7 @@ import grp
 import os
 import pwd
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -100,6 +102,25 @@ def kind(path: str) -> str:
     if os.path.isdir(path):
         return "directory"
     return "file" if os.path.exists(path) else ""
+
+
+def owner(path: str) -> str:
+    """Owner, group and mode of a path itself, as C(atlpan:zp 0700); an empty string where nothing is."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return ""
+    return (
+        f"{name_of(pwd.getpwuid, status.st_uid)}:{name_of(grp.getgrgid, status.st_gid)} {status.st_mode & 0o7777:04o}"
+    )
+
+
+def name_of(look_up: Callable[[int], tuple[Any, ...]], number: int) -> str:
+    """The name of an account or group; its number where it has none."""
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)
 
 
 def account(name: str) -> dict[str, str]:
@@ -144,6 +165,7 @@ def main() -> None:
                     "accounts": lists,
                     "packages": lists,
                     "records": lists,
+                    "owners": lists,
                 },
             },
         },
@@ -173,6 +195,7 @@ def main() -> None:
             "accounts": {name: account(name) for name in look.get("accounts", [])},
             "packages": installed(module, look.get("packages", [])),
             "records": {path: record(path) for path in look.get("records", [])},
+            "owners": {path: owner(path) for path in look.get("owners", [])},
         },
     )
 
