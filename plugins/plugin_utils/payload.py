@@ -53,7 +53,10 @@ def fault(requirement: str) -> str:
             "[postgres] @ git+https://github.com/PanDAWMS/panda-server.git@<commit, tag, or branch to follow>"
         )
     if "mysql" in re.split(r"[, ]+", match["extras"] or ""):
-        return "the extra mysql is mysqlclient, which has no wheel and would need a compiler: it is not supported"
+        return (
+            "the extra mysql is not supported: the package cannot store a task or a job on MySQL "
+            "(docs/decisions/0011-public-package.md); name postgres or oracle, and a database of that kind"
+        )
     return ""
 
 
@@ -222,8 +225,8 @@ def _build(python: Path, requirements: Path, wheels: Path, hashed: bool, scratch
     for wheel in made.iterdir():
         if not wheel.name.endswith("-none-any.whl"):
             raise WheelhouseError(
-                f"{wheel.name} was compiled for this machine and need not run on a node; name a release or an extra "
-                "that comes with wheels, or build an archive on a host like the nodes (panda_server_wheelhouse)"
+                f"{wheel.name} was compiled for this machine and need not run on a node; name a release, or leave out "
+                "the extra, that needs it: only what comes with wheels or needs no compiler is taken"
             )
         # A copy, which is of our own group: with a wide umask the other one could write to what nodes install.
         shutil.copyfile(wheel, wheels / wheel.name)

@@ -49,7 +49,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     if variables["panda_server_backend"] not in ("postgres", "oracle"):
         found.append(
             f"panda_server_backend: is {variables['panda_server_backend']}; the payload panda-server runs on postgres "
-            "or oracle here (its MySQL driver has no wheel and would need a compiler)"
+            "or oracle (on MySQL it cannot store a task or a job, see docs/decisions/0011-public-package.md)"
         )
     if variables["panda_server_schema_manage"]:
         found.append(

@@ -213,8 +213,8 @@ def test_two_control_machines_give_a_release_one_name(tmp_path: Path) -> None:
 
 
 # What goes in ------------------------------------------------------------------------------------------------------
-def test_what_would_need_a_compiler_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
-    with pytest.raises(wheelhouse.WheelhouseError, match="mysqlclient, which has no wheel"):
+def test_what_the_package_does_not_work_with_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(wheelhouse.WheelhouseError, match=r"cannot store a task or a job on MySQL.*postgres or oracle"):
         payload.build(ROOT / "app", tmp_path, "panda-server[mysql]==1.0.4", LOCKS)
     assert list(tmp_path.iterdir()) == []
 
@@ -285,6 +285,21 @@ def test_what_is_built_belongs_to_whoever_builds(tmp_path: Path, monkeypatch: py
     wheels.mkdir()
     payload._build(Path("python"), tmp_path / "in.txt", wheels, True, tmp_path)
     assert [wheel.stat().st_gid for wheel in wheels.iterdir()] == [os.getgid()]
+
+
+def test_a_wheel_that_was_compiled_here_is_refused_with_a_remedy_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(command: list[str], environment: dict[str, str], group: int | None) -> None:
+        made = Path(command[command.index("--wheel-dir") + 1])
+        made.mkdir()
+        (made / "some-1.0-cp311-cp311-linux_x86_64.whl").touch()
+
+    monkeypatch.setattr(wheelhouse, "run", build)
+    with pytest.raises(wheelhouse.WheelhouseError, match=r"some-1.0-cp311.*need not run on a node") as refused:
+        payload._build(Path("python"), tmp_path / "in.txt", tmp_path, True, tmp_path)
+    # It would be refused on any host.
+    assert "panda_server_wheelhouse" not in str(refused.value)
 
 
 def test_an_archive_tells_its_payload(tmp_path: Path) -> None:
