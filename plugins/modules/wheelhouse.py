@@ -24,8 +24,8 @@ options:
     default: ""
   follow:
     description:
-      - Without it nothing is looked up or built for a I(requirement) with a branch or a tag, and the task is skipped:
-        a node that keeps its release needs neither.
+      - Without it nothing is looked up or built for a I(requirement) with a branch or a tag, and the task is skipped,
+        for a node that keeps its release.
     type: bool
     default: true
   app:
