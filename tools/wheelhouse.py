@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> None:
                 sys.exit(__doc__)
     except wheelhouse.WheelhouseError as error:
         sys.exit(f"wheelhouse: {error}")
+    if built.requirement and built.requirement not in arguments:
+        print(f"wheelhouse: {built.requirement}", file=sys.stderr)
     print(built.archive)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from panda_node.config import DatabaseSettings
 from panda_node.db import drivers, version
 from panda_node.db.version import Requirement, Version
 from panda_node.errors import SchemaMismatchError
-from panda_node.payload import bundled, panda_server
+from panda_node.payload import bundled, panda_server, panda_server_check
 
 NEEDED = Requirement("PanDA", Version(0, 1, 1), "DOMA_PANDA.pandadb_version", "mend it", same_major=False)
 
@@ -38,6 +39,13 @@ def test_the_version_is_asked_where_the_package_keeps_it(postgres_node: Any) -> 
         cursor.execute("INSERT INTO doma_panda.pandadb_version VALUES ('PanDA', 0, 1, 6), ('panda-node', 9, 9, 9)")
         connection.commit()
     assert version.check(database, required=NEEDED) == Version(0, 1, 6)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"])
+def test_a_backend_on_which_the_package_does_not_work_is_a_fault(backend: str) -> None:
+    settings: Any = SimpleNamespace(database=SimpleNamespace(backend=backend))
+    (fault,) = panda_server_check.faults(settings, [], None, {})
+    assert fault.endswith(f"[server] backend: is {backend}; panda-server runs on postgres or oracle")
 
 
 def request(**headers: str) -> dict[str, Any]:

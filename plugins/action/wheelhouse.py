@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.panda.provision.plugins.plugin_utils import payload, wheelhouse
@@ -24,18 +25,27 @@ class ActionModule(ActionBase):
             argument_spec={
                 "archive": {"type": "path", "default": ""},
                 "requirement": {"type": "str", "default": ""},
+                "follow": {"type": "bool", "default": True},
                 "app": {"type": "path", "default": str(ROOT / "app")},
                 "cache": {"type": "path", "default": str(ROOT / ".cache" / "wheelhouse")},
             }
         )
+        requirement = arguments["requirement"]
+        if not (arguments["archive"] or arguments["follow"]) and payload.follows(requirement):
+            return {"changed": False, "skipped": True, "msg": f"where {requirement} is now was not asked"}
         try:
             if arguments["archive"]:
                 made = wheelhouse.read(Path(arguments["archive"]))
-            elif arguments["requirement"]:
+            elif requirement:
                 app, cache = Path(arguments["app"]), Path(arguments["cache"])
-                made = payload.build(app, cache, arguments["requirement"], ROOT / "requirements" / "payload")
+                # A folder that ansible-playbook makes for each of its runs.
+                run = Path(constants.DEFAULT_LOCAL_TMP)
+                made = payload.build(app, cache, requirement, ROOT / "requirements" / "payload", run)
             else:
                 made = wheelhouse.build(Path(arguments["app"]), Path(arguments["cache"]))
         except wheelhouse.WheelhouseError as error:
             raise AnsibleActionFail(str(error)) from error
-        return {"changed": False, "name": made.name, "archive": made.archive, "checksum": made.checksum}
+        return {
+            "changed": False, "name": made.name, "archive": made.archive, "checksum": made.checksum,
+            "requirement": made.requirement,
+        }  # fmt: skip

@@ -41,6 +41,7 @@ options:
         type: list
         elements: dict
         default: []
+      owners: {description: "Paths to tell owner, group and mode.", type: list, elements: path, default: []}
 attributes:
   check_mode: {support: full}
 author: panda-provision
@@ -63,7 +64,7 @@ missing_packages:
 node:
   description: >-
     What was seen: os, machine, time, systemd, listeners, paths, links, globs, texts, connections, key_pairs,
-    units, records, accounts, served certificates, and the packages that are installed.
+    units, records, accounts, owners, served certificates, and the packages that are installed.
   type: dict
   returned: success
 """
@@ -73,6 +74,7 @@ import grp
 import os
 import pwd
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -113,16 +115,32 @@ def kind(path: str) -> str:
     return "file" if os.path.exists(path) else ""
 
 
+def owner(path: str) -> str:
+    """Owner, group and mode of a path itself, as C(atlpan:zp 0700); an empty string where nothing is."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return ""
+    return (
+        f"{name_of(pwd.getpwuid, status.st_uid)}:{name_of(grp.getgrgid, status.st_gid)} {status.st_mode & 0o7777:04o}"
+    )
+
+
+def name_of(look_up: Callable[[int], tuple[Any, ...]], number: int) -> str:
+    """The name of an account or group; its number where it has none."""
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)
+
+
 def account(name: str) -> dict[str, str]:
     """An account's primary group, by number where it has no name; nothing where there is no such account."""
     try:
         number = pwd.getpwnam(name).pw_gid
     except KeyError:
         return {}
-    try:
-        return {"group": grp.getgrgid(number).gr_name}
-    except KeyError:
-        return {"group": str(number)}
+    return {"group": name_of(grp.getgrgid, number)}
 
 
 def installed(module: AnsibleModule, packages: list[str]) -> list[str]:
@@ -166,6 +184,7 @@ def main() -> None:
                     "packages": lists,
                     "records": lists,
                     "served": {"type": "list", "elements": "dict", "default": []},
+                    "owners": lists,
                 },
             },
         },
@@ -197,6 +216,7 @@ def main() -> None:
             "packages": installed(module, look.get("packages", [])),
             "records": {path: record(path) for path in look.get("records", [])},
             "served": {wanted["path"]: served(module, wanted, listening) for wanted in look.get("served", [])},
+            "owners": {path: owner(path) for path in look.get("owners", [])},
         },
     )
 

@@ -19,8 +19,15 @@ options:
     description:
       - The public package that the release is made of, as C(panda-server[postgres]==1.0.4); the application is then
         installed beside it. Without it a release is the application alone.
+      - A branch or a tag of a git reference is looked up once in each run of a playbook, for all its nodes.
     type: str
     default: ""
+  follow:
+    description:
+      - Without it nothing is looked up or built for a I(requirement) with a branch or a tag, and the task is skipped,
+        for a node that keeps its release.
+    type: bool
+    default: true
   app:
     description: Folder of the application to build; without it the repository's own.
     type: path
@@ -43,4 +50,8 @@ RETURN = r"""
 name: {description: Name of the release., type: str, returned: success}
 archive: {description: Path of the archive on the control machine., type: str, returned: success}
 checksum: {description: SHA-256 of the archive., type: str, returned: success}
+requirement:
+  description: The public package that it was made of, a git reference with its commit; empty for the application alone.
+  type: str
+  returned: success
 """

@@ -16,6 +16,7 @@ import os
 import pwd
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -31,10 +32,15 @@ LEFT_OUT = "mod-wsgi"
 BOUNDS = "fastmcp<3\n"
 """What the package leaves open and does not run with: it imports a module that later ones do not have."""
 KEPT = 3
-"""Archives that stay in the cache; each is a quarter of a gigabyte."""
+"""Archives that stay in the cache, and folders of wheels; each is a quarter of a gigabyte."""
 REQUIREMENT = re.compile(
-    r"panda[-_]server(?:\[(?P<extras>[a-z0-9, ]+)\])?\s*(?:==\s*(?P<version>[0-9][0-9A-Za-z.]*)|@\s*git\+(?:https?|ssh)://\S+)"
+    r"panda[-_]server(?:\[(?P<extras>[a-z0-9, ]+)\])?\s*(?:==\s*(?P<version>[0-9][0-9A-Za-z.]*)"
+    # As pip reads it: what follows the last @ of the path is the reference.
+    r"|@\s*git\+(?P<repository>(?:https?|ssh)://[^/\s]+/[^\s#]*?)(?:@(?P<reference>[^@\s#]+))?(?P<fragment>#\S*)?)"
 )
+COMMIT = re.compile(r"[0-9a-f]{40}")
+LOOK_UP = 60
+"""Seconds that a repository may take to say where its branches are."""
 _NAME = re.compile(r"([A-Za-z0-9._-]+?)(?:==|\s*@\s)")
 
 
@@ -43,25 +49,64 @@ def fault(requirement: str) -> str:
     match = REQUIREMENT.fullmatch(requirement.strip())
     if match is None:
         return (
-            f"'{requirement}' names no release; write panda-server[postgres]==1.0.4, or a git reference: "
-            "panda-server[postgres] @ git+https://github.com/PanDAWMS/panda-server.git@<branch or commit>"
+            f"'{requirement}' names no release; write panda-server[postgres]==1.0.4, or a git reference: panda-server"
+            "[postgres] @ git+https://github.com/PanDAWMS/panda-server.git@<commit, tag, or branch to follow>"
         )
     if "mysql" in re.split(r"[, ]+", match["extras"] or ""):
-        return "the extra mysql is mysqlclient, which has no wheel and would need a compiler: it is not supported"
+        return (
+            "the extra mysql is not supported: the package cannot store a task or a job on MySQL "
+            "(docs/decisions/0011-public-package.md); name postgres or oracle, and a database of that kind"
+        )
     return ""
 
 
-def build(app: Path, cache: Path, requirement: str, locks: Path) -> Wheelhouse:
+def follows(requirement: str) -> bool:
+    """Whether a requirement names a branch or a tag, which can be another commit tomorrow."""
+    match = REQUIREMENT.fullmatch(requirement.strip())
+    return match is not None and bool(match["repository"]) and not COMMIT.fullmatch(match["reference"] or "")
+
+
+def at_commit(requirement: str) -> str:
+    """A requirement that names a branch or a tag, with the commit that this is at now; any other as it is."""
+    match = REQUIREMENT.fullmatch(requirement.strip())
+    if match is None or not follows(requirement):
+        return requirement.strip()
+    repository, reference = match["repository"], match["reference"] or "HEAD"
+    names = [f"refs/heads/{reference}", f"refs/tags/{reference}^{{}}", f"refs/tags/{reference}", reference]
+    remedy = (
+        f"name a commit, with all its 40 digits, in place of {reference}: panda-server @ git+{repository}@<commit>; "
+        "what a node runs now stands in /opt/panda/release.json"
+    )
+    try:
+        done = subprocess.run(
+            ["git", "ls-remote", "--", repository, *names], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=LOOK_UP, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WheelhouseError(f"{repository}: cannot be asked where {reference} is: {error}; {remedy}") from error
+    if done.returncode != 0:
+        raise WheelhouseError(f"{repository}: does not say where {reference} is: {done.stderr.strip()}; {remedy}")
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in done.stdout.splitlines())}
+    commit = next((found[name] for name in names if name in found), "")
+    if not commit:
+        raise WheelhouseError(f"{repository}: has no branch and no tag {reference}; correct it, or {remedy}")
+    head, _, _ = requirement.strip().partition("git+")
+    return f"{head}git+{repository}@{commit}{match['fragment'] or ''}"
+
+
+def build(app: Path, cache: Path, requirement: str, locks: Path, run: Path | None = None) -> Wheelhouse:
     """Build the archive, or take it from `cache` where nothing that it is made of has changed.
 
     `locks` holds the lock of the default requirement and of what builds need. Any other requirement is resolved once,
-    and its lock kept in `cache`: remove that file to follow a branch that has moved on.
+    and its lock kept in `cache`. A branch or a tag is looked up at each build; with `run`, the folder of one run of a
+    playbook, once for all its nodes: they get one release though the branch moves meanwhile.
     """
     if found := fault(requirement):
         raise WheelhouseError(found)
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
+        requirement = _at_commit_of_run(requirement, run)
         lock = find_lock(app, cache, requirement, locks)
         digest = hashlib.sha256(f"2 {wheelhouse.fingerprint(app)} {requirement}".encode())
         for path in (lock, locks / "build.txt"):
@@ -75,8 +120,17 @@ def build(app: Path, cache: Path, requirement: str, locks: Path) -> Wheelhouse:
                 _assemble(app, requirement, lock, wheels, made)
                 made.rename(folder)
         os.utime(folder)
-        _forget_old(cache, folder)
+        _forget_old(cache)
     return wheelhouse.read(next(folder.glob("*.tar")))
+
+
+def _at_commit_of_run(requirement: str, run: Path | None) -> str:
+    if run is None or not follows(requirement):
+        return at_commit(requirement)
+    noted = run / f"panda-server-{wheelhouse.sha256(requirement.encode())[:20]}.requirement"
+    if not noted.is_file():
+        noted.write_text(at_commit(requirement))
+    return noted.read_text()
 
 
 def find_lock(app: Path, cache: Path, requirement: str, locks: Path) -> Path:
@@ -119,6 +173,7 @@ def _third_party(lock: Path, cache: Path, build_lock: Path) -> Path:
     digest = hashlib.sha256(lock.read_bytes() + build_lock.read_bytes()).hexdigest()
     folder = cache / f"wheels-{digest[:20]}"
     if folder.is_dir():
+        os.utime(folder)
         return folder
     entries = blocks(lock.read_text())
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
@@ -170,8 +225,8 @@ def _build(python: Path, requirements: Path, wheels: Path, hashed: bool, scratch
     for wheel in made.iterdir():
         if not wheel.name.endswith("-none-any.whl"):
             raise WheelhouseError(
-                f"{wheel.name} was compiled for this machine and need not run on a node; name a release or an extra "
-                "that comes with wheels, or build an archive on a host like the nodes (panda_server_wheelhouse)"
+                f"{wheel.name} was compiled for this machine and need not run on a node; name a release, or leave out "
+                "the extra, that needs it: only what comes with wheels or needs no compiler is taken"
             )
         # A copy, which is of our own group: with a wide umask the other one could write to what nodes install.
         shutil.copyfile(wheel, wheels / wheel.name)
@@ -223,9 +278,7 @@ def _assemble(app: Path, requirement: str, lock: Path, third_party: Path, folder
     entries["panda-node"] = wheelhouse.pin(app_wheel)
     version = next(path for path in wheels.glob("panda_server-*.whl")).name.split("-")[1]
     requirements = "".join(text for _, text in sorted(entries.items()))
-    # From what goes in, not from what was built: two control machines give one release one name.
-    identity = lock.read_bytes() + wheelhouse.sha256(app_wheel.read_bytes()).encode()
-    name = f"{version}-{wheelhouse.sha256(identity)[:10]}"
+    name = release_name(version, lock.read_text(), app_wheel)
     (wheels / "requirements.txt").write_text(requirements)
     release = {"name": name, "version": version, "payload": PACKAGE, "requirement": requirement}
     (wheels / "release.json").write_text(json.dumps(release) + "\n")
@@ -234,6 +287,15 @@ def _assemble(app: Path, requirement: str, lock: Path, third_party: Path, folder
     wheelhouse.pack(wheels, archive)
     shutil.copyfile(lock, folder / f"{PACKAGE}-{name}.lock")
     shutil.rmtree(wheels)
+
+
+def release_name(version: str, lock: str, app_wheel: Path) -> str:
+    """The name of a release: from what goes in, not from what was built. Two control machines give it one name.
+
+    A lock's comments do not count: they say in which folder it was made.
+    """
+    identity = "".join(blocks(lock).values()) + wheelhouse.sha256(app_wheel.read_bytes())
+    return f"{version}-{wheelhouse.sha256(identity.encode())[:10]}"
 
 
 def _without_wheel_names(third_party: Path, entries: dict[str, str]) -> list[str]:
@@ -258,8 +320,8 @@ def _uv(*arguments: str) -> None:
     )  # fmt: skip
 
 
-def _forget_old(cache: Path, current: Path) -> None:
-    """Remove archives of this payload beyond those that were used last."""
-    archives = {path.parent for path in cache.glob(f"*/{PACKAGE}-*.tar")} - {current}
-    for folder in sorted(archives, key=lambda path: path.stat().st_mtime)[: max(0, len(archives) + 1 - KEPT)]:
-        shutil.rmtree(folder)
+def _forget_old(cache: Path) -> None:
+    """Remove archives of this payload, and the wheels they were made from, beyond those that were used last."""
+    for folders in ({path.parent for path in cache.glob(f"*/{PACKAGE}-*.tar")}, set(cache.glob("wheels-*"))):
+        for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+            shutil.rmtree(folder)

@@ -49,6 +49,8 @@ class Wheelhouse:
     """SHA-256 of the archive."""
     payload: str = "bundled"
     """What serves the requests on a node that runs it."""
+    requirement: str = ""
+    """The public package that it was made of, a git reference with its commit; empty where there is none."""
 
 
 def sha256(data: bytes) -> str:
@@ -78,10 +80,12 @@ def read(archive: Path) -> Wheelhouse:
             member = tar.extractfile("release.json")
             assert member is not None
             release = json.loads(member.read())
-            name, payload = str(release["name"]), str(release.get("payload", "bundled"))
+            name, payload, requirement = (
+                str(release["name"]), str(release.get("payload", "bundled")), str(release.get("requirement", ""))
+            )  # fmt: skip
     except (KeyError, TypeError, ValueError, tarfile.TarError) as error:
         raise WheelhouseError(f"{archive}: is not a wheelhouse archive: {error}") from error
-    return Wheelhouse(name, str(archive), found, payload)
+    return Wheelhouse(name, str(archive), found, payload, requirement)
 
 
 def build(app: Path, cache: Path) -> Wheelhouse:

@@ -49,6 +49,13 @@ def test_no_compiler_and_no_mod_wsgi_is_on_the_node(host: Any, service: Any) -> 
     assert "No module named" in service.run("python", "-c", "import mod_wsgi").stderr
 
 
+def test_the_folder_of_tokens_and_proxies_is_the_accounts_alone(host: Any, settings: dict[str, Any]) -> None:
+    folder = host.file("/tmp/proxies")
+    assert (folder.user, folder.group, folder.mode) == (
+        settings["panda_server_user"], settings["panda_server_group"], 0o700,
+    )  # fmt: skip
+
+
 def test_a_certificate_makes_the_client_known(host: Any, outside: Any, settings: dict[str, Any]) -> None:
     answer = host.check_output(
         "%s/bin/python -c %s %s %s %s", settings["panda_server_prefix"], ASK_WITH_CERTIFICATE,
@@ -162,7 +169,7 @@ def test_what_is_wrong_with_a_configuration_is_said_before_it_is_used(host: Any,
     tries = {
         "/^entryVerbose/d": "does not answer is_alive",
         "s/adder_dummy_plugin:/no_such_plugin:/": "[server] adder_plugins: local:pandaserver.dataservice.no_such",
-        "s/^backend = .*/backend = sqlite/": "runs on postgres, oracle or mysql",
+        "s/^backend = .*/backend = sqlite/": "runs on postgres or oracle",
     }
     for edit, fault in tries.items():
         tried = host.run(f"{surroundings}; {prepare.format(edit)} && {check}; code=$?; rm -r /tmp/tried; exit $code")

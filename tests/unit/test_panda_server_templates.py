@@ -280,6 +280,58 @@ def test_the_application_takes_an_organisations_file_with_the_mark(role: Role, t
     assert (set(good), bad) == ({"atlas"}, {})
 
 
+# The token cache of the public package ---------------------------------------------------------------------------
+
+TOKENS: dict[str, Any] = {
+    "panda_server_payload": "panda-server",
+    "panda_server_backend": "postgres",
+    "panda_server_token_cache_clients": {
+        "pilot": {"client_id": "panda", "secret": PASSWORD, "endpoint": "https://iam.example/t", "use_token_key": True}
+    },
+}
+
+
+def test_the_clients_of_the_token_cache_reach_the_node_as_they_are_in_a_file_of_the_accounts(role: Role) -> None:
+    (text,) = role("{{ __panda_server_secret_texts }}", **TOKENS)
+    assert json.loads(text["content"]) == TOKENS["panda_server_token_cache_clients"]
+    assert (text["owner"], text["group"], text["mode"], text["secret"]) == ("atlpan", "zp", "0600", True)
+    parser = ConfigParser()
+    parser.read_string(role("panda_server.cfg.j2", **TOKENS))
+    assert parser["server"]["token_cache_config"] == text["path"] == "/etc/panda/token_cache_config.json"
+    jobs = json.loads(parser["daemon"]["config"])
+    assert jobs["proxyCache"] == {"module": "panda_activeusers_query", "enable": True, "period": 600}
+
+
+@pytest.mark.parametrize(
+    "without",
+    [{"panda_server_token_cache_clients": {}}, {"panda_server_payload": "bundled"}, {"panda_server_cache_only": True}],
+)
+def test_without_clients_or_without_the_package_there_is_no_token_cache(role: Role, without: dict[str, Any]) -> None:
+    assert role("{{ __panda_server_secret_texts }}", **{**TOKENS, **without}) == []
+    if "panda_server_cache_only" not in without:
+        assert "token_cache_config" not in role("panda_server.cfg.j2", **{**TOKENS, **without})
+
+
+def test_the_folder_of_the_tokens_is_the_accounts_alone_and_nothing_in_it_is_cleaned_away(
+    role: Role, tmp_path: Path
+) -> None:
+    checker("systemd-tmpfiles", "systemd")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").write_text(f"atlpan:x:{os.getuid()}:{os.getgid()}::/:/bin/sh\n")
+    (tmp_path / "etc" / "group").write_text(f"zp:x:{os.getgid()}:\n")
+    tokens, other = tmp_path / "tmp" / "proxies" / "access_token_pilot", tmp_path / "tmp" / "other"
+    tokens.parent.mkdir(parents=True)
+    tokens.parent.chmod(0o755)
+    for path in (tokens, other):
+        path.touch()
+    rules = tmp_path / "rules.conf"
+    rules.write_text(role("tmpfiles.conf.j2") + "e /tmp - - - 0\n")
+    for verb in ("--create", "--clean"):
+        subprocess.run(["systemd-tmpfiles", f"--root={tmp_path}", verb, rules], check=True)
+    assert tokens.parent.stat().st_mode & 0o7777 == 0o700
+    assert (tokens.exists(), other.exists()) == (True, False)
+
+
 # Configuration of the application ---------------------------------------------------------------------------------
 
 

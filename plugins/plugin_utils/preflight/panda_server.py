@@ -82,6 +82,7 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         wanted["paths"] += pair
         wanted["texts"] += [variables["panda_server_hostcert"], variables["panda_server_chain"]]
         wanted["key_pairs"] = [pair]
+    wanted["owners"] = panda_server_payload.folders(variables)
     if database(variables):
         wanted["connect"] = [database(variables)]
     return wanted
@@ -132,7 +133,7 @@ def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
         *port_faults(variables, node),
         *place_faults(variables, node),
         *wheelhouse_faults(variables),
-        *panda_server_payload.faults(variables),
+        *panda_server_payload.faults(variables, node),
     ]
 
 

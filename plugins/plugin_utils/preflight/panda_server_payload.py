@@ -30,15 +30,27 @@ OLD_MODULE = re.compile(r"(?<![\w.])(?:pandaserver\.dataservice\.(?=[A-Z])|datas
 """As its class, or without the package that it is in."""
 
 
-def faults(variables: Mapping[str, Any]) -> list[str]:
+OWN_FOLDER = "/tmp/proxies"  # noqa: S108  the package has no other
+FETCHING_JOB = "panda_activeusers_query"
+TOKEN_CLIENT = ("client_id", "secret", "endpoint", "use_token_key")
+SERVED = ("/var/trf", "/var/cric", "/var/cache/pandaserver/schedconfig")
+
+
+def folders(variables: Mapping[str, Any]) -> list[str]:
+    """Folders that the package makes for itself, where everybody may make one before it."""
+    package = variables["panda_server_payload"] == payload.PACKAGE and not variables["panda_server_cache_only"]
+    return [OWN_FOLDER] if package else []
+
+
+def faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
     """Everything that has to be mended first."""
-    found = service_faults(variables)
+    found = [*service_faults(variables), *token_faults(variables), *folder_faults(variables, node)]
     if variables["panda_server_payload"] != payload.PACKAGE:
         return found
     if variables["panda_server_backend"] not in ("postgres", "oracle"):
         found.append(
             f"panda_server_backend: is {variables['panda_server_backend']}; the payload panda-server runs on postgres "
-            "or oracle here (its MySQL driver has no wheel and would need a compiler)"
+            "or oracle (on MySQL it cannot store a task or a job, see docs/decisions/0011-public-package.md)"
         )
     if variables["panda_server_schema_manage"]:
         found.append(
@@ -70,6 +82,75 @@ def service_faults(variables: Mapping[str, Any]) -> list[str]:
                     "needs; add the extra mcp, as in panda-server[postgres,mcp]==1.0.4"
                 )
     return found
+
+
+def token_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Clients of the token cache that the package passes over with a line in its log, or whose tokens others read."""
+    place, clients = "panda_server_token_cache_clients", variables["panda_server_token_cache_clients"]
+    if not clients or variables["panda_server_cache_only"]:
+        return []
+    found = []
+    if variables["panda_server_payload"] != payload.PACKAGE:
+        found.append(f"{place}: the payload {variables['panda_server_payload']} fetches no tokens; leave it out")
+    elif not fetches_tokens(variables):
+        found.append(
+            f"{place}: nothing on this node fetches tokens: add proxyCache: {{module: {FETCHING_JOB}, enable: true, "
+            "period: 600}} to panda_server_daemon_jobs and leave panda_server_daemon_enabled true, or leave it out here"
+        )
+    found += [
+        f"{variable}: token_cache_config: is what {place} writes; leave one of the two out"
+        for variable, given in (
+            ("panda_server_config", variables["panda_server_config"]),
+            ("panda_server_overlay", variables["panda_server_overlay"].get("server", {})),
+        )
+        if "token_cache_config" in given
+    ]
+    return [*found, *(fault for name, client in clients.items() for fault in client_faults(variables, name, client))]
+
+
+def fetches_tokens(variables: Mapping[str, Any]) -> bool:
+    """Whether the daemon's job, or JEDI's watchdog, runs on the node."""
+    jobs = variables["panda_server_daemon_jobs"].items() if variables["panda_server_daemon_enabled"] else ()
+    return variables["panda_server_jedi_enabled"] or any(
+        isinstance(job, dict) and job.get("module", name) == FETCHING_JOB and job.get("enable") for name, job in jobs
+    )
+
+
+def client_faults(variables: Mapping[str, Any], name: str, client: Any) -> list[str]:
+    """What is wrong with one client of the token cache; never its secret."""
+    place = f"panda_server_token_cache_clients: {name}"
+    found = []
+    # It becomes part of a file's name.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        found.append(f"{place}: is no name of a client: write letters, digits, dots, underscores and hyphens")
+    if not isinstance(client, dict):
+        return [*found, f"{place}: has to be a dictionary of {', '.join(TOKEN_CLIENT)}"]
+    if missing := [key for key in TOKEN_CLIENT if client.get(key) in (None, "")]:
+        found.append(f"{place}: lacks {', '.join(missing)}")
+    if not isinstance(client.get("use_token_key", False), bool):
+        found.append(f"{place}: use_token_key: has to be true or false; anything else gives the token without a key")
+    if not str(client.get("endpoint") or "https://").startswith("https://"):
+        found.append(f"{place}: endpoint does not begin with https://, so anybody on the way could read the secret")
+    if parameters.REFERENCE.fullmatch(str(client.get("secret"))):
+        found.append(f"{place}: secret: the package takes it from no variable here: put the value itself, from a vault")
+    path = client.get("token_file_path") or ""
+    served = [*SERVED, variables["panda_server_auth_config"], f"{variables['panda_server_logdir']}/pandacache"]
+    if path and not path.startswith("/"):
+        found.append(f"{place}: token_file_path: '{path}' is not an absolute path")
+    elif any(f"{path}/".startswith(f"{folder}/") for folder in served):
+        found.append(f"{place}: token_file_path: httpd serves what is in the folder of {path} to everybody")
+    return found
+
+
+def folder_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """A folder that some other account has made first, with files in it that it can read."""
+    return [
+        f"{path} on the node: belongs to {owner}, who could read the tokens and proxies that the services put there: "
+        "find out why, and move it away"
+        for path in folders(variables)
+        for owner in [node["owners"][path].partition(":")[0]]
+        if owner not in ("", "root", variables["panda_server_user"])
+    ]
 
 
 def parameter_faults(variables: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import subprocess
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,8 +51,170 @@ def test_nothing_else_does(requirement: str) -> None:
     assert "names no release" in payload.fault(requirement)
 
 
-def test_what_would_need_a_compiler_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
-    with pytest.raises(wheelhouse.WheelhouseError, match="mysqlclient, which has no wheel"):
+# A git reference ---------------------------------------------------------------------------------------------------
+Commit = Callable[[str], str]
+FORGE = "https://forge.example/panda-server.git"
+OF_MASTER = f"panda-server[postgres] @ git+{FORGE}@master"
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
+    """Return `commit(branch)`, which adds a commit to a branch of the repository at FORGE."""
+    repository = tmp_path / "forge"
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words],
+            cwd=repository, check=True, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+
+    def commit(branch: str) -> str:
+        git("checkout", "-B", branch)
+        git("commit", "--allow-empty", "-m", "one more")
+        git("tag", "--force", "-m", "annotated", f"v-{branch}")
+        return git("rev-parse", "HEAD")
+
+    repository.mkdir()
+    git("init", "--quiet", "--initial-branch=master")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{repository}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", FORGE)
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("requirement", "follows"),
+    [
+        ("panda-server[postgres]==1.0.4", False),
+        (f"panda-server @ git+{FORGE}@{'0a' * 20}", False),
+        (f"panda-server @ git+{FORGE}@{'0a' * 20}#subdirectory=x", False),
+        (f"panda-server @ git+{FORGE}@{'0a' * 5}", True),
+        (f"panda-server @ git+{FORGE}@feature/one", True),
+        ("panda-server @ git+ssh://git@forge.example/panda-server.git", True),
+        (f"panda-server @ git+ssh://git@forge.example/panda-server.git@{'0a' * 20}", False),
+    ],
+)
+def test_only_a_whole_commit_stays_what_it_is(requirement: str, follows: bool) -> None:
+    assert payload.fault(requirement) == ""
+    assert payload.follows(requirement) == follows
+    if not follows:
+        assert payload.at_commit(requirement) == requirement
+
+
+def test_a_branch_or_a_tag_is_named_by_its_commit(commit: Commit) -> None:
+    first, other = commit("master"), commit("feature/one")
+    named = f"panda-server[postgres] @ git+{FORGE}@"
+    assert payload.at_commit(OF_MASTER) == named + first
+    assert payload.at_commit(f"{named}v-master") == named + first
+    assert payload.at_commit(f"{named}feature/one#egg=x") == f"{named}{other}#egg=x"
+    assert payload.at_commit(f"panda-server @ git+{FORGE}") == f"panda-server @ git+{FORGE}@{other}"
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        (
+            f"{FORGE}@mastre",
+            r"panda-server.git: has no branch and no tag mastre; correct it, or name a commit, with all",
+        ),
+        (f"{FORGE}@0a0a0a0", r"has no branch and no tag 0a0a0a0; .* all its 40 digits"),
+        ("http://127.0.0.1:1/x.git@master", r"127.0.0.1:1/x.git: does not say where master is: .*name a commit"),
+    ],
+)
+def test_a_reference_that_cannot_be_found_is_refused_with_the_remedy(commit: Commit, place: str, fault: str) -> None:
+    commit("master")
+    with pytest.raises(wheelhouse.WheelhouseError, match=fault):
+        payload.at_commit(f"panda-server @ git+{place}")
+
+
+def test_a_repository_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(payload, "LOOK_UP", 0.2)
+    with pytest.raises(
+        wheelhouse.WheelhouseError, match=r"cannot be asked where master is: .*timed out.*name a commit"
+    ):
+        payload.at_commit(OF_MASTER)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for what resolves and fetches; return the requirements that archives were made of."""
+    made: list[str] = []
+
+    def assemble(app: Path, requirement: str, lock: Path, third_party: Path, folder: Path) -> None:
+        made.append(requirement)
+        release = {"name": f"1-{len(made)}", "payload": "panda-server", "requirement": requirement}
+        (third_party / "release.json").write_text(json.dumps(release))
+        wheelhouse.pack(third_party, folder / f"panda-server-{len(made)}.tar")
+
+    def third_party(lock: Path, cache: Path, build_lock: Path) -> Path:
+        folder = cache / f"wheels-{len(made)}"
+        folder.mkdir()
+        return folder
+
+    def resolve(*arguments: str) -> None:
+        (out,) = [word.partition("=")[2] for word in arguments if word.startswith("--output-file=")]
+        Path(out).write_text(next(Path(word).read_text() for word in arguments if word.endswith(".in")))
+
+    monkeypatch.setattr(payload, "_assemble", assemble)
+    monkeypatch.setattr(payload, "_third_party", third_party)
+    monkeypatch.setattr(payload, "_uv", resolve)
+    return made
+
+
+def test_a_branch_that_has_moved_makes_another_release(tmp_path: Path, commit: Commit, built: list[str]) -> None:
+    def build() -> wheelhouse.Wheelhouse:
+        return payload.build(ROOT / "app", tmp_path / "cache", OF_MASTER, LOCKS)
+
+    first = commit("master")
+    one, again = build(), build()
+    second = commit("master")
+    two = build()
+    named = f"panda-server[postgres] @ git+{FORGE}@"
+    assert built == [named + first, named + second]
+    assert one == again
+    assert (one.requirement, two.requirement) == (named + first, named + second)
+    assert one.name != two.name
+
+
+def test_all_nodes_of_a_run_get_the_commit_that_its_first_one_got(
+    tmp_path: Path, commit: Commit, built: list[str]
+) -> None:
+    def build(run: str) -> str:
+        (tmp_path / run).mkdir(exist_ok=True)
+        return payload.build(ROOT / "app", tmp_path / "cache", OF_MASTER, LOCKS, tmp_path / run).requirement
+
+    first = commit("master")
+    assert build("run").endswith(first)
+    second = commit("master")
+    assert build("run").endswith(first)
+    assert build("the next").endswith(second)
+
+
+def test_what_was_used_last_stays_in_the_cache(tmp_path: Path, commit: Commit, built: list[str]) -> None:
+    cache = tmp_path / "cache"
+    for number in range(payload.KEPT + 2):
+        commit("master")
+        payload.build(ROOT / "app", cache, OF_MASTER, LOCKS)
+        for folder in (path for path in cache.iterdir() if path.is_dir() and path.stat().st_mtime > time.time() - 60):
+            os.utime(folder, (number, number))
+    assert sorted(path.name for path in cache.glob("*/*.tar")) == [f"panda-server-{n}.tar" for n in (3, 4, 5)]
+    assert sorted(path.name for path in cache.glob("wheels-*")) == [f"wheels-{n}" for n in (2, 3, 4)]
+
+
+def test_two_control_machines_give_a_release_one_name(tmp_path: Path) -> None:
+    wheel = tmp_path / "panda_node-1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    elsewhere = LOCK.replace("# via two", "# via -r /tmp/elsewhere/panda-server.in")
+    assert payload.release_name("1.0", LOCK, wheel) == payload.release_name("1.0", elsewhere, wheel)
+    assert payload.release_name("1.0", LOCK, wheel) != payload.release_name("1.0", LOCK.replace(":aa", ":ab"), wheel)
+
+
+# What goes in ------------------------------------------------------------------------------------------------------
+def test_what_the_package_does_not_work_with_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(wheelhouse.WheelhouseError, match=r"cannot store a task or a job on MySQL.*postgres or oracle"):
         payload.build(ROOT / "app", tmp_path, "panda-server[mysql]==1.0.4", LOCKS)
     assert list(tmp_path.iterdir()) == []
 
@@ -119,6 +285,21 @@ def test_what_is_built_belongs_to_whoever_builds(tmp_path: Path, monkeypatch: py
     wheels.mkdir()
     payload._build(Path("python"), tmp_path / "in.txt", wheels, True, tmp_path)
     assert [wheel.stat().st_gid for wheel in wheels.iterdir()] == [os.getgid()]
+
+
+def test_a_wheel_that_was_compiled_here_is_refused_with_a_remedy_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(command: list[str], environment: dict[str, str], group: int | None) -> None:
+        made = Path(command[command.index("--wheel-dir") + 1])
+        made.mkdir()
+        (made / "some-1.0-cp311-cp311-linux_x86_64.whl").touch()
+
+    monkeypatch.setattr(wheelhouse, "run", build)
+    with pytest.raises(wheelhouse.WheelhouseError, match=r"some-1.0-cp311.*need not run on a node") as refused:
+        payload._build(Path("python"), tmp_path / "in.txt", tmp_path, True, tmp_path)
+    # It would be refused on any host.
+    assert "panda_server_wheelhouse" not in str(refused.value)
 
 
 def test_an_archive_tells_its_payload(tmp_path: Path) -> None:

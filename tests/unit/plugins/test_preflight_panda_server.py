@@ -63,6 +63,7 @@ def node(make_pair: MakePair) -> dict[str, Any]:
         "key_pairs": {CERTIFICATE: ""},
         "units": {"panda.service": {"load": "not-found", "enabled": "", "active": "inactive"}},
         "records": {},
+        "owners": {"/tmp/proxies": ""},
     }
 
 
@@ -774,6 +775,110 @@ PACKAGE: dict[str, Any] = {
     "panda_server_adder_plugins": "local:pandaserver.dataservice.adder_dummy_plugin:AdderDummyPlugin",
     "panda_server_setupper_plugins": "",
 }
+
+
+TOKEN_CLIENT: dict[str, Any] = {
+    "client_id": "panda",
+    "secret": "hidden",
+    "endpoint": "https://iam.example/token",
+    "use_token_key": True,
+}
+TOKENS: dict[str, Any] = {
+    **PACKAGE,
+    "panda_server_daemon_jobs": {"proxyCache": {"module": "panda_activeusers_query", "enable": True}},
+    "panda_server_token_cache_clients": {"pilot": TOKEN_CLIENT},
+}
+
+
+def test_clients_of_the_token_cache_are_taken_where_something_fetches_their_tokens(node: dict[str, Any]) -> None:
+    assert faults(node, **TOKENS) == []
+    assert faults(node, **{**TOKENS, "panda_server_daemon_jobs": {}, "panda_server_jedi_enabled": True}) == []
+    # A variable of the whole group.
+    cache_node = {"panda_server_cache_only": True, "panda_server_payload": "bundled", "panda_server_daemon_jobs": {}}
+    assert not any("token" in fault for fault in faults(node, **{**TOKENS, **cache_node}))
+
+
+@pytest.mark.parametrize(
+    ("client", "fault"),
+    [
+        ("https://iam.example", "pilot: has to be a dictionary of client_id, secret, endpoint, use_token_key"),
+        ({"client_id": "panda", "use_token_key": False}, "pilot: lacks secret, endpoint"),
+        ({**TOKEN_CLIENT, "use_token_key": "yes"}, "pilot: use_token_key: has to be true or false"),
+        ({**TOKEN_CLIENT, "endpoint": "http://iam.example"}, "pilot: endpoint does not begin with https://"),
+        ({**TOKEN_CLIENT, "secret": "$IAM"}, "pilot: secret: the package takes it from no variable here"),
+        ({**TOKEN_CLIENT, "token_file_path": "token"}, "pilot: token_file_path: 'token' is not an absolute path"),
+        ({**TOKEN_CLIENT, "token_file_path": "/var/trf/user/t"}, "pilot: token_file_path: httpd serves what is in"),
+        (
+            {**TOKEN_CLIENT, "token_file_path": "/var/log/panda/pandacache/t"},
+            "pilot: token_file_path: httpd serves what is in",
+        ),
+    ],
+)
+def test_a_client_whose_tokens_would_not_be_fetched_or_be_safe_is_refused(
+    node: dict[str, Any], client: object, fault: str
+) -> None:
+    (found,) = faults(node, **{**TOKENS, "panda_server_token_cache_clients": {"pilot": client}})
+    assert found.startswith(f"panda_server_token_cache_clients: {fault}")
+    assert "hidden" not in found
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (
+            {"panda_server_token_cache_clients": {"../pilot": TOKEN_CLIENT}},
+            "panda_server_token_cache_clients: ../pilot: is no name",
+        ),
+        ({"panda_server_daemon_jobs": {}}, "panda_server_token_cache_clients: nothing on this node fetches tokens"),
+        ({"panda_server_daemon_enabled": False}, "panda_server_token_cache_clients: nothing on this node fetches"),
+        (
+            {"panda_server_config": {"token_cache_config": "/etc/panda/t.json"}},
+            "panda_server_config: token_cache_config: is what panda_server_token_cache_clients writes",
+        ),
+        (
+            {"panda_server_overlay": {"server": {"token_cache_config": "/etc/panda/t.json"}}},
+            "panda_server_overlay: token_cache_config: is what panda_server_token_cache_clients writes",
+        ),
+        (
+            {"panda_server_payload": "bundled", "panda_server_adder_plugins": ""},
+            "panda_server_token_cache_clients: the payload bundled fetches no tokens",
+        ),
+    ],
+)
+def test_a_token_cache_that_would_do_nothing_is_refused(
+    node: dict[str, Any], variables: dict[str, Any], fault: str
+) -> None:
+    (found,) = faults(node, **{**TOKENS, **variables})
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("owner", "refused"), [("", False), ("atlpan:zp 0755", False), ("root:root 0755", False), ("eve:users 0700", True)]
+)
+def test_a_folder_of_tokens_that_another_account_has_made_is_refused(
+    node: dict[str, Any], owner: str, refused: bool
+) -> None:
+    assert panda_server.look({**DEFAULTS, **PACKAGE})["owners"] == ["/tmp/proxies"]
+    assert panda_server.look(DEFAULTS)["owners"] == []
+    node["owners"] = {"/tmp/proxies": owner}
+    found = faults(node, **PACKAGE)
+    assert [fault.partition(":")[0] for fault in found] == ["/tmp/proxies on the node"] * refused
+    assert all("belongs to eve" in fault for fault in found)
+
+
+def test_the_module_tells_who_owns_a_path(run_module: RunModule, tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir(mode=0o750)
+    # The link itself: what it points to may be anybody's.
+    link.symlink_to("/etc")
+    os.chown(link, 12345, 54321, follow_symlinks=False) if os.getuid() == 0 else None
+    paths = [str(folder), str(link), str(tmp_path / "none")]
+    owners = run_module("preflight", {"roles": [], "look": {"owners": paths}})["node"]["owners"]
+    assert owners[str(folder)].endswith(" 0750")
+    assert owners[str(tmp_path / "none")] == ""
+    if os.getuid() == 0:
+        assert owners[str(folder)] == "root:root 0750"
+        assert owners[str(link)] == "12345:54321 0777"
 
 
 def test_the_public_package_is_a_payload(node: dict[str, Any]) -> None:

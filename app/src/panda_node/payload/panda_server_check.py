@@ -61,8 +61,9 @@ def faults(
     settings: Settings, directories: Sequence[Path], overlay: Path | None, environ: Mapping[str, str]
 ) -> list[str]:
     """A backend that the package does not know, or what it says when it is loaded."""
-    if settings.database.backend == "sqlite":
-        return [f"{SERVER_FILE}: [server] backend: is sqlite; panda-server runs on postgres, oracle or mysql"]
+    backend = settings.database.backend
+    if backend not in ("postgres", "oracle"):  # its code for MySQL can store neither a task nor a job
+        return [f"{SERVER_FILE}: [server] backend: is {backend}; panda-server runs on postgres or oracle"]
     return _loading_faults(directories, overlay, environ)
 
 
