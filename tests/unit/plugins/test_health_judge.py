@@ -160,6 +160,11 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         drained({"by": "drain", "since": 0}, "production"),
         "state", "node-00", "is production, held out of service by drain", "undrain.yml",
     ),
+    "maintenance of a drained node": (
+        drained({"by": "drain", "since": 0}, "maintenance"),
+        "state", "node-00", "is maintenance, held out of service by drain",
+        "echo production > /etc/panda/node_state; then ansible-playbook playbooks/undrain.yml -l node-00",
+    ),
     "maintenance": (
         drained(None, "maintenance"), "state", "node-00", "is in maintenance, set by hand", "echo production >",
     ),
