@@ -149,6 +149,17 @@ def test_the_whole_fleet_is_not_drained_by_a_slip(fleet: Fleet) -> None:
     assert fleet.ready() == dict.fromkeys(NODES, True)
 
 
+def test_the_last_node_that_serves_is_not_drained_after_the_others(fleet: Fleet) -> None:
+    others = ",".join(NODES[1:])
+    fleet.play("playbooks/drain.yml", "-l", others)
+    try:
+        run = fleet.play("playbooks/drain.yml", "-l", NODES[0], expect=2)
+    finally:
+        fleet.play("playbooks/undrain.yml", "-l", others)
+    assert run.said(f"{NODES[0]} was not drained: {BALANCER} has no other node to send requests to")
+    assert fleet.ready() == dict.fromkeys(NODES, True)
+
+
 def test_a_node_without_a_balancer_is_upgraded_in_place_without_a_lost_request(
     fleet: Fleet, releases: Releases, first: str, say: Say
 ) -> None:

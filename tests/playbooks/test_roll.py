@@ -38,6 +38,7 @@ __panda_server_current: "{{ current | default('old') }}"
 __panda_server_record: {good: [old], last_good: "{{ last_good | default('old') }}", bad: {}}
 __panda_server_node: {records: {/etc/panda/drain.json: "{{ drained | default(none) }}"}}
 __panda_server_drain_record: /etc/panda/drain.json
+__panda_server_only_node_of: "{{ only_node_of | default([]) }}"
 panda_server_releases: "{{ folder }}/releases/{{ inventory_hostname }}"
 """
 TASKS = """
@@ -207,6 +208,13 @@ def halted_at_the_second_node(roll: Roll, serial: int, stage: str) -> None:
     assert rolled.said("The upgrade to new failed on n2, which is back in service on old"), rolled.output
     if serial == 2:
         assert rolled.said("n4 was not touched, because the upgrade failed on n2"), rolled.output
+
+
+def test_a_node_that_a_balancer_has_no_other_than_is_said_to_stay_in_service(roll: Roll) -> None:
+    rolled = roll(1, n2={"only_node_of": ["lb1"]})
+    assert rolled.code == 0, rolled.output
+    assert rolled.said("n2 is not drained: lb1 has no other node to send requests to")
+    assert not rolled.said("n1 is not drained")
 
 
 def test_a_node_that_cannot_go_back_either_stays_out_of_service(roll: Roll) -> None:
