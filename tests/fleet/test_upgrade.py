@@ -32,6 +32,17 @@ def first(fleet: Fleet) -> str:
     return release
 
 
+def test_check_mode_says_what_an_upgrade_would_do_and_does_none_of_it(
+    fleet: Fleet, releases: Releases, first: str
+) -> None:
+    archive = f"panda_server_wheelhouse={releases.following.archive}"
+    run = fleet.play("playbooks/upgrade.yml", "--check", "-e", archive)
+    assert run.said(f"{NODES[0]} would be drained, taken from {first} to {releases.following.name}")
+    assert fleet.releases() == dict.fromkeys(NODES, first)
+    assert fleet.ready() == dict.fromkeys(NODES, True)
+    assert releases.following.name not in fleet.command(NODES[0], "ls /opt/panda.releases")
+
+
 def test_an_upgrade_loses_no_request(fleet: Fleet, releases: Releases, first: str, say: Say) -> None:
     with fleet.load() as load:
         run = fleet.play("playbooks/upgrade.yml", "-e", f"panda_server_wheelhouse={releases.following.archive}")

@@ -42,11 +42,13 @@ __panda_server_only_node_of: "{{ only_node_of | default([]) }}"
 __panda_server_undrain: {in_service: "{{ in_service | default(true) }}"}
 panda_server_releases: "{{ folder }}/releases/{{ inventory_hostname }}"
 """
+# Under --check too, for what verifies and waits would really ask.
 TASKS = """
 - name: Note it
   ansible.builtin.command:
     argv: ["{{ folder }}/note", "{{ inventory_hostname }}", STAGE, "{{ __panda_server_release }}"]
   changed_when: true
+  check_mode: false
 """
 # Balancers are asked one after another.
 ASKING = TASKS + "  loop: [lb1]\n"
@@ -140,7 +142,7 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
     note.chmod(0o755)
     (tmp_path / "play.yml").write_text(PLAYBOOK.replace("ROOT", str(ROOT)))
 
-    def run(serial: int, *fail: str, **variables: dict[str, object]) -> Rolled:
+    def run(serial: int, *fail: str, check: bool = False, **variables: dict[str, object]) -> Rolled:
         for line in fail:
             (tmp_path / "fail" / line).touch()
         hosts = {host: variables.get(host, {}) for host in HOSTS}
@@ -153,7 +155,8 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
         inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everywhere}}))
         environment = surroundings(tmp_path, ROOT / "collections")
         done = subprocess.run(
-            [program, "--inventory", inventory, "--extra-vars", f"serial={serial}", tmp_path / "play.yml"],
+            [program, "--inventory", inventory, "--extra-vars", f"serial={serial}", tmp_path / "play.yml",
+             *(["--check"] if check else [])],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         notes = {host: tmp_path / "log" / host for host in HOSTS}
@@ -235,6 +238,14 @@ def test_a_node_that_a_balancer_has_no_other_than_is_said_to_stay_in_service(rol
     assert rolled.code == 0, rolled.output
     assert rolled.said("n2 is not drained: lb1 has no other node to send requests to")
     assert not rolled.said("n1 is not drained")
+
+
+def test_check_mode_says_what_would_be_done_and_does_none_of_it(roll: Roll) -> None:
+    rolled = roll(1, check=True, n1={"current": "new", "last_good": "new"})
+    assert rolled.code == 0, rolled.output
+    assert rolled.done == {"n1": ["verify new"], "n2": [], "n3": [], "n4": []}
+    assert rolled.said("n2 would be drained, taken from old to new, tried, and brought back")
+    assert not rolled.said("n1 would be drained")
 
 
 def test_a_node_that_cannot_go_back_either_stays_out_of_service(roll: Roll) -> None:
