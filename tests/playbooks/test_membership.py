@@ -32,14 +32,14 @@ echo "$NODE" "$@" >>FOLDER/log
 # The services of every host run; what is done to them is noted.
 SYSTEMCTL = """#!/bin/sh
 case $1 in
-    is-active) echo active ;;
+    is-active) echo "$ACTIVE" ;;
     is-enabled) echo enabled ;;
     show) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
     stop | disable) exec FOLDER/bin/note "$1" "$2" ;;
 esac
 """
 PYTHON = """#!/bin/sh
-NODE=HOST PATH=FOLDER/bin:$PATH exec PYTHON "$@"
+NODE=HOST ACTIVE=STATE PATH=FOLDER/bin:$PATH exec PYTHON "$@"
 """
 MODULE = """
 import subprocess
@@ -145,7 +145,9 @@ def play(tmp_path: Path) -> Play:
             (tmp_path / "prefix" / name / "release.json").write_text(json.dumps(release))
 
         def host(name: str) -> dict[str, object]:
-            python = script(tmp_path / "python" / name, PYTHON.replace("PYTHON", sys.executable).replace("HOST", name))
+            state = str(variables.get(name, {}).get("is_active", "active"))
+            text = PYTHON.replace("PYTHON", sys.executable).replace("HOST", name).replace("STATE", state)
+            python = script(tmp_path / "python" / name, text)
             local = {"ansible_connection": "local", "ansible_python_interpreter": python}
             return {**local, **variables.get(name, {})}
 
@@ -264,6 +266,13 @@ def test_what_could_not_be_done_is_said_and_the_rest_is_done(play: Play) -> None
     assert played.said("n2 could not be reached, see above; if it is gone for good, add -e gone=true.")
     assert played.said("n3: Task failed: Failed to connect to the host via ssh")
     assert played.said("Those go on asking for it")
+
+
+def test_a_node_whose_httpd_is_reloading_is_drained_too(play: Play) -> None:
+    # systemd says so of a unit that serves all the while.
+    played = play("offboard.yml", "-e", "node=n1", n1={"is_active": "reloading"})
+    assert played.code == 0, played.output
+    assert played.done("n1")["n1"][0] == "drain of panda_server"
 
 
 def test_a_host_that_is_gone_for_good_is_forgotten(play: Play) -> None:

@@ -316,6 +316,13 @@ def test_a_node_whose_schema_does_not_fit_is_not_blamed_for_not_being_ready(pair
     assert named(judged(found)) == [("schema", "database schema")]
 
 
+def test_a_unit_that_reloads_runs(pair: Pair) -> None:
+    found = sound("node-00", pair)
+    unit("panda_httpd.service", active="reloading")(found["seen"])
+    node = judged(found)
+    assert (node.cells["units"], node.faults) == ("8/8", [])
+
+
 def test_past_restarts_of_a_unit_that_has_run_for_long_are_no_fault(pair: Pair) -> None:
     found = sound("node-00", pair)
     found["seen"]["units"]["panda.service"].update(restarts=500, active_seconds=3600)
