@@ -14,6 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 CONNECT_SECONDS = 5.0
 LONGEST_TEXT = 1 << 18
+# What systemd says of a unit that runs: it serves while it reloads.
+RUNNING = ("active", "reloading")
 
 
 def read_text(path: str) -> str:

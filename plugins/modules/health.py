@@ -72,6 +72,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.panda.provision.plugins.module_utils.asking import fetch
+from ansible_collections.panda.provision.plugins.module_utils.node import RUNNING
 from ansible_collections.panda.provision.plugins.module_utils.served import certificate_fault
 
 PAUSE_SECONDS = 0.3
@@ -88,7 +89,7 @@ def unit_faults(module: AnsibleModule, units: list[str]) -> dict[str, str]:
     states = out.split()
     if len(states) != len(units):
         return {"": f"systemctl does not answer: {err.strip()}"}
-    return {unit: f"{unit} is {state}" for unit, state in zip(units, states) if state != "active"}
+    return {unit: f"{unit} is {state}" for unit, state in zip(units, states) if state not in RUNNING}
 
 
 def url_fault(wanted: dict[str, Any]) -> str:

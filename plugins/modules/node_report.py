@@ -69,6 +69,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.panda.provision.plugins.module_utils.asking import fetch, served_certificate
 from ansible_collections.panda.provision.plugins.module_utils.node import (
+    RUNNING,
     connect,
     key_pair,
     listeners,
@@ -229,7 +230,7 @@ def look_at(module: AnsibleModule, look: dict[str, Any]) -> dict[str, Any]:
     """All that was asked for; what takes waiting is waited for at the same time."""
     systemd = os.path.isdir("/run/systemd/system")
     seen_units = units(module, look["units"]) if systemd and look["units"] else {}
-    running = all(seen_units.get(unit, {}).get("active") == "active" for unit in look["application"])
+    running = all(seen_units.get(unit, {}).get("active") in RUNNING for unit in look["application"])
     found_peers = peers(look["squid_conf"])
     addresses = sorted({*look["siblings"], *(peer["address"] for peer in found_peers)})
     with ThreadPoolExecutor(max_workers=16) as pool:

@@ -10,7 +10,8 @@ description:
   - A node that is C(drained) says so at C(/node/ready), where load balancers look, and ends its clients'
     connections with their next answer. It goes on answering all that is asked.
   - Who drained the node, when, and which drain files were made for it is kept in I(record) until the node is back.
-  - Only what was drained is brought back. A node in C(maintenance), or drained by somebody else, stays as it is.
+  - Only what was drained is brought back. A node in C(maintenance), or drained by somebody else, stays as it is, and so
+    do its record and its drain files.
   - An interrupted run is completed by the next one.
 options:
   state:
@@ -70,6 +71,10 @@ seconds:
 drained_by:
   description: Who holds the node drained; empty where nobody does.
   type: str
+  returned: always
+in_service:
+  description: Whether nothing keeps the node out of service, neither its state nor a record of a drain.
+  type: bool
   returned: always
 """
 
@@ -148,11 +153,11 @@ class NodeState:
         return True
 
     def bring_back(self) -> bool:
-        if not self.ours():
+        # A balancer of the site's own knows of maintenance by the drain files alone.
+        if not self.ours() or self.was == "maintenance":
             return False
         if not self.module.check_mode:
-            if self.was == "draining":
-                write(self.state_file, "production\n")
+            write(self.state_file, "production\n")
             for path in self.record.get("files", []):
                 if os.path.lexists(path):
                     os.unlink(path)
@@ -179,9 +184,18 @@ def main() -> None:
         changed = state.drain() if drain else state.bring_back()
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
-    holder = state.record.get("by", "") if drain or not state.ours() else ""
+    back = changed and not drain
+    in_service = back or (not drain and state.was == "production" and not state.record)
+    holder = "" if back else state.record.get("by", "")
     seconds = max(int(time.time()) - state.record.get("since", int(time.time())), 0)
-    module.exit_json(changed=changed, was=state.was, ours=state.ours(), drained_by=holder, seconds=seconds)
+    module.exit_json(
+        changed=changed,
+        was=state.was,
+        ours=state.ours(),
+        drained_by=holder,
+        in_service=in_service,
+        seconds=seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,17 @@ def first(fleet: Fleet) -> str:
     return release
 
 
+def test_check_mode_says_what_an_upgrade_would_do_and_does_none_of_it(
+    fleet: Fleet, releases: Releases, first: str
+) -> None:
+    archive = f"panda_server_wheelhouse={releases.following.archive}"
+    run = fleet.play("playbooks/upgrade.yml", "--check", "-e", archive)
+    assert run.said(f"{NODES[0]} would be drained, taken from {first} to {releases.following.name}")
+    assert fleet.releases() == dict.fromkeys(NODES, first)
+    assert fleet.ready() == dict.fromkeys(NODES, True)
+    assert releases.following.name not in fleet.command(NODES[0], "ls /opt/panda.releases")
+
+
 def test_an_upgrade_loses_no_request(fleet: Fleet, releases: Releases, first: str, say: Say) -> None:
     with fleet.load() as load:
         run = fleet.play("playbooks/upgrade.yml", "-e", f"panda_server_wheelhouse={releases.following.archive}")
@@ -146,6 +157,17 @@ def test_drain_and_undrain_take_a_node_out_and_in_without_a_lost_request(fleet: 
 def test_the_whole_fleet_is_not_drained_by_a_slip(fleet: Fleet) -> None:
     run = fleet.play("playbooks/drain.yml", expect=2)
     assert run.said("This would take every node out of service")
+    assert fleet.ready() == dict.fromkeys(NODES, True)
+
+
+def test_the_last_node_that_serves_is_not_drained_after_the_others(fleet: Fleet) -> None:
+    others = ",".join(NODES[1:])
+    fleet.play("playbooks/drain.yml", "-l", others)
+    try:
+        run = fleet.play("playbooks/drain.yml", "-l", NODES[0], expect=2)
+    finally:
+        fleet.play("playbooks/undrain.yml", "-l", others)
+    assert run.said(f"{NODES[0]} was not drained: {BALANCER} has no other node to send requests to")
     assert fleet.ready() == dict.fromkeys(NODES, True)
 
 

@@ -32,14 +32,14 @@ echo "$NODE" "$@" >>FOLDER/log
 # The services of every host run; what is done to them is noted.
 SYSTEMCTL = """#!/bin/sh
 case $1 in
-    is-active) echo active ;;
+    is-active) echo "$ACTIVE" ;;
     is-enabled) echo enabled ;;
     show) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
     stop | disable) exec FOLDER/bin/note "$1" "$2" ;;
 esac
 """
 PYTHON = """#!/bin/sh
-NODE=HOST PATH=FOLDER/bin:$PATH exec PYTHON "$@"
+NODE=HOST ACTIVE=STATE PATH=FOLDER/bin:$PATH exec PYTHON "$@"
 """
 MODULE = """
 import subprocess
@@ -58,7 +58,9 @@ TASKS = """
 UNDRAINED = """
 - name: Know what it was
   ansible.builtin.set_fact:
-    __panda_server_undrain: {changed: false, was: production}
+    __panda_server_undrain: >-
+      {{ {'changed': false, 'was': 'production', 'drained_by': '', 'in_service': true}
+         | combine(undrain | default({})) }}
 """
 ENTRANCES = {
     "panda_server": ["main", "drain", "undrain"],
@@ -143,7 +145,9 @@ def play(tmp_path: Path) -> Play:
             (tmp_path / "prefix" / name / "release.json").write_text(json.dumps(release))
 
         def host(name: str) -> dict[str, object]:
-            python = script(tmp_path / "python" / name, PYTHON.replace("PYTHON", sys.executable).replace("HOST", name))
+            state = str(variables.get(name, {}).get("is_active", "active"))
+            text = PYTHON.replace("PYTHON", sys.executable).replace("HOST", name).replace("STATE", state)
+            python = script(tmp_path / "python" / name, text)
             local = {"ansible_connection": "local", "ansible_python_interpreter": python}
             return {**local, **variables.get(name, {})}
 
@@ -159,7 +163,7 @@ def play(tmp_path: Path) -> Play:
             "__panda_server_is_current": False,
             "__panda_server_release": "2",
             "__panda_server_release_payload": "bundled",
-            "onboard_left": "what is left to others",
+            "onboard_left": ["what is left to others"],
         }
         (tmp_path / "hosts.json").write_text(json.dumps({"all": {"vars": everywhere, "children": inventory}}))
         environment = surroundings(tmp_path, tmp_path / "collections")
@@ -183,6 +187,7 @@ def test_several_newcomers_are_all_tried_before_anybody_is_told_of_one(play: Pla
     assert set(told[: len(NODES)]) == set(NODES), "the caches first"
     assert played.log.index(f"{told[0]} {TOLD}") > max(played.log.index(f"{new} burn-in") for new in NEWCOMERS)
     for new in NEWCOMERS:
+        assert played.said(f"{new} is provisioned, tried and in service")
         assert played.done(new)[new] == [*PROVISIONED, "left to others", "undrain of panda_server"]
         assert all(f"in {new}" in done for done in played.done(*BALANCERS).values())
 
@@ -205,6 +210,17 @@ def test_hosts_that_cannot_be_told_are_named_and_keep_the_newcomer_from_nobody_e
     assert played.said("n3: ")
     assert played.said("repeat this command")
     assert not played.said("new2: ")
+
+
+def test_a_newcomer_that_something_holds_out_of_service_is_not_said_to_be_in(play: Play) -> None:
+    drained = {"undrain": {"was": "draining", "drained_by": "drain", "in_service": False}}
+    by_hand = {"undrain": {"was": "maintenance", "in_service": False}}
+    played = play("onboard.yml", "-e", "node=newcomers", new1=drained, new2=by_hand)
+    assert played.code == 2, played.output
+    assert played.said("new1 is provisioned, tried and not in service")
+    assert played.said("new1 stays out of service: drain holds it. Run playbooks/undrain.yml -l new1.")
+    assert played.said("new2 stays out of service: its state is maintenance, set by hand.")
+    assert not any(line.startswith("in ") for lines in played.done(*BALANCERS).values() for line in lines)
 
 
 def test_a_newcomer_that_would_get_another_release_than_the_fleet_runs_is_refused(play: Play) -> None:
@@ -250,6 +266,13 @@ def test_what_could_not_be_done_is_said_and_the_rest_is_done(play: Play) -> None
     assert played.said("n2 could not be reached, see above; if it is gone for good, add -e gone=true.")
     assert played.said("n3: Task failed: Failed to connect to the host via ssh")
     assert played.said("Those go on asking for it")
+
+
+def test_a_node_whose_httpd_is_reloading_is_drained_too(play: Play) -> None:
+    # systemd says so of a unit that serves all the while.
+    played = play("offboard.yml", "-e", "node=n1", n1={"is_active": "reloading"})
+    assert played.code == 0, played.output
+    assert played.done("n1")["n1"][0] == "drain of panda_server"
 
 
 def test_a_host_that_is_gone_for_good_is_forgotten(play: Play) -> None:

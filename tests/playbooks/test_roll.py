@@ -38,14 +38,20 @@ __panda_server_current: "{{ current | default('old') }}"
 __panda_server_record: {good: [old], last_good: "{{ last_good | default('old') }}", bad: {}}
 __panda_server_node: {records: {/etc/panda/drain.json: "{{ drained | default(none) }}"}}
 __panda_server_drain_record: /etc/panda/drain.json
+__panda_server_only_node_of: "{{ only_node_of | default([]) }}"
+__panda_server_undrain: {in_service: "{{ in_service | default(true) }}"}
 panda_server_releases: "{{ folder }}/releases/{{ inventory_hostname }}"
 """
+# Under --check too, for what verifies and waits would really ask.
 TASKS = """
 - name: Note it
   ansible.builtin.command:
     argv: ["{{ folder }}/note", "{{ inventory_hostname }}", STAGE, "{{ __panda_server_release }}"]
   changed_when: true
+  check_mode: false
 """
+# Balancers are asked one after another.
+ASKING = TASKS + "  loop: [lb1]\n"
 PLAYBOOK = """
 - name: Prepare
   hosts: all
@@ -127,7 +133,8 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
     (role / "vars" / "main.yml").write_text(VARS)
     (role / "tasks" / "know.yml").write_text("- name: Know\n  ansible.builtin.debug: {msg: known}\n")
     for stage in ENTRANCES:
-        (role / "tasks" / f"{stage}.yml").write_text(TASKS.replace("STAGE", stage))
+        text = ASKING if stage in ("drain", "undrain") else TASKS
+        (role / "tasks" / f"{stage}.yml").write_text(text.replace("STAGE", stage))
     for name in ("log", "fail"):
         (tmp_path / name).mkdir()
     note = tmp_path / "note"
@@ -135,7 +142,7 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
     note.chmod(0o755)
     (tmp_path / "play.yml").write_text(PLAYBOOK.replace("ROOT", str(ROOT)))
 
-    def run(serial: int, *fail: str, **variables: dict[str, object]) -> Rolled:
+    def run(serial: int, *fail: str, check: bool = False, **variables: dict[str, object]) -> Rolled:
         for line in fail:
             (tmp_path / "fail" / line).touch()
         hosts = {host: variables.get(host, {}) for host in HOSTS}
@@ -148,7 +155,8 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
         inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": everywhere}}))
         environment = surroundings(tmp_path, ROOT / "collections")
         done = subprocess.run(
-            [program, "--inventory", inventory, "--extra-vars", f"serial={serial}", tmp_path / "play.yml"],
+            [program, "--inventory", inventory, "--extra-vars", f"serial={serial}", tmp_path / "play.yml",
+             *(["--check"] if check else [])],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         notes = {host: tmp_path / "log" / host for host in HOSTS}
@@ -168,7 +176,7 @@ def roll(request: pytest.FixtureRequest, tmp_path: Path) -> Roll:
 
 either_core = pytest.mark.parametrize("roll", ["here", "next"], indirect=True)
 # The drain is the first stage, so its failure is the one that takes nothing back.
-STAGES = [(1, "drain"), (1, "switch"), (1, "record"), (1, "undrain"), (2, "drain"), (2, "undrain")]
+STAGES = [(1, "drain"), (1, "switch"), (1, "record"), (2, "drain"), (2, "record")]
 
 
 @pytest.mark.parametrize("serial", [1, 2])
@@ -201,12 +209,43 @@ def halted_at_the_second_node(roll: Roll, serial: int, stage: str) -> None:
     # In the batch of two, its neighbour is healthy and ends what it began.
     assert rolled.done["n3"] == (UPGRADED if serial == 2 else [])
     assert rolled.done["n4"] == []
-    # Only what happened after the switch was complete is the release's fault.
-    assert rolled.bad["n2"] == (["new"] if stage in ("gate", "record", "undrain") else [])
+    # Only its gate says something of the release.
+    assert rolled.bad["n2"] == (["new"] if stage == "gate" else [])
     assert rolled.bad["n1"] == rolled.bad["n3"] == rolled.bad["n4"] == []
     assert rolled.said("The upgrade to new failed on n2, which is back in service on old"), rolled.output
     if serial == 2:
         assert rolled.said("n4 was not touched, because the upgrade failed on n2"), rolled.output
+
+
+@pytest.mark.parametrize("serial", [1, 2])
+def test_a_balancer_that_does_not_have_the_node_in_again_condemns_no_release(roll: Roll, serial: int) -> None:
+    rolled = roll(serial, "n2 undrain new")
+    assert rolled.code != 0, rolled.output
+    assert rolled.done["n2"] == UPGRADED
+    assert rolled.done["n4"] == []
+    assert rolled.bad["n2"] == []
+    assert rolled.said("n2 runs new, which has passed its gate, and is not back in service: Note it: lb1:")
+    assert rolled.said("playbooks/undrain.yml -l n2 -e drained_by=upgrade brings it back")
+
+
+def test_a_node_that_somebody_holds_out_of_service_is_not_said_to_be_back(roll: Roll) -> None:
+    rolled = roll(1, "n1 gate new", n1={"in_service": False})
+    assert rolled.said("The upgrade to new failed on n1, which is out of service as before on old"), rolled.output
+
+
+def test_a_node_that_a_balancer_has_no_other_than_is_said_to_stay_in_service(roll: Roll) -> None:
+    rolled = roll(1, n2={"only_node_of": ["lb1"]})
+    assert rolled.code == 0, rolled.output
+    assert rolled.said("n2 is not drained: lb1 has no other node to send requests to")
+    assert not rolled.said("n1 is not drained")
+
+
+def test_check_mode_says_what_would_be_done_and_does_none_of_it(roll: Roll) -> None:
+    rolled = roll(1, check=True, n1={"current": "new", "last_good": "new"})
+    assert rolled.code == 0, rolled.output
+    assert rolled.done == {"n1": ["verify new"], "n2": [], "n3": [], "n4": []}
+    assert rolled.said("n2 would be drained, taken from old to new, tried, and brought back")
+    assert not rolled.said("n1 would be drained")
 
 
 def test_a_node_that_cannot_go_back_either_stays_out_of_service(roll: Roll) -> None:

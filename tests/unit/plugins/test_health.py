@@ -85,7 +85,8 @@ def test_a_live_node_is_told_to_be_one(run_module: RunModule, http: str, https: 
             "timeout": 5,
         },
         check=True,
-        environment=systemctl(tmp_path, "active\nactive"),
+        # One that reloads serves all the while.
+        environment=systemctl(tmp_path, "active\nreloading"),
     )
     assert "failed" not in result, result
     assert not result["changed"]

@@ -160,6 +160,11 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         drained({"by": "drain", "since": 0}, "production"),
         "state", "node-00", "is production, held out of service by drain", "undrain.yml",
     ),
+    "maintenance of a drained node": (
+        drained({"by": "drain", "since": 0}, "maintenance"),
+        "state", "node-00", "is maintenance, held out of service by drain",
+        "echo production > /etc/panda/node_state; then ansible-playbook playbooks/undrain.yml -l node-00",
+    ),
     "maintenance": (
         drained(None, "maintenance"), "state", "node-00", "is in maintenance, set by hand", "echo production >",
     ),
@@ -309,6 +314,13 @@ def test_a_node_whose_schema_does_not_fit_is_not_blamed_for_not_being_ready(pair
     FAULTS["old schema"][0](found["seen"])
     answers("/node/ready", 503, '{"reasons": ["DB schema check: installed is 1.1.0"]}')(found["seen"])
     assert named(judged(found)) == [("schema", "database schema")]
+
+
+def test_a_unit_that_reloads_runs(pair: Pair) -> None:
+    found = sound("node-00", pair)
+    unit("panda_httpd.service", active="reloading")(found["seen"])
+    node = judged(found)
+    assert (node.cells["units"], node.faults) == ("8/8", [])
 
 
 def test_past_restarts_of_a_unit_that_has_run_for_long_are_no_fault(pair: Pair) -> None:

@@ -146,7 +146,7 @@ def test_what_is_there_is_told(run_module: RunModule, make_pair: MakePair, tmp_p
 def test_the_application_is_not_asked_while_it_rests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """systemd holds its socket: a request would start it."""
     asked: list[str] = []
-    states = {"panda_httpd.service": {"active": "active"}, "panda_wsgi.service": {"active": "inactive"}}
+    states = {"panda_httpd.service": {"active": "reloading"}, "panda_wsgi.service": {"active": "inactive"}}
     for name, stand_in in {
         "units": lambda *_: states,
         "answer": lambda url: asked.append(url) or {"status": 200, "body": ""},

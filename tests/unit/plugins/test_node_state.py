@@ -49,22 +49,28 @@ def test_a_node_in_production_is_drained_and_brought_back(node: Node) -> None:
     assert node.state == "production"
     assert not node.nologin.exists()
     assert not node.record_file.exists()
-    assert not node.run("in_service", "upgrade")["changed"]
+    again = node.run("in_service", "upgrade")
+    assert (again["changed"], again["in_service"]) == (False, True)
 
 
 def test_a_node_that_an_operator_drained_stays_the_operators(node: Node) -> None:
     node.run("drained", "drain")
     upgrade = node.run("drained", "upgrade")
     assert (upgrade["changed"], upgrade["ours"], upgrade["drained_by"]) == (False, False, "drain")
-    assert not node.run("in_service", "upgrade")["changed"]
+    kept = node.run("in_service", "upgrade")
+    assert (kept["changed"], kept["in_service"]) == (False, False)
     assert node.state == "draining"
+    # Though the word was changed by hand since, the drain files are there still.
+    node.state_file.write_text("production\n")
+    assert not node.run("in_service", "upgrade")["in_service"]
 
 
 @pytest.mark.parametrize("state", ["maintenance", "draining"])
 def test_a_state_set_by_hand_is_left_alone(node: Node, state: str) -> None:
     node.state_file.write_text(f"{state}\n")
     assert not node.run("drained", "upgrade", files=True)["changed"]
-    assert not node.run("in_service", "upgrade")["changed"]
+    kept = node.run("in_service", "upgrade")
+    assert (kept["changed"], kept["in_service"]) == (False, False)
     assert node.state == state
     assert not node.nologin.exists()
 
@@ -92,13 +98,21 @@ def test_an_interrupted_return_is_completed(node: Node) -> None:
     assert not node.record_file.exists()
 
 
-def test_maintenance_declared_during_a_drain_outlives_it(node: Node) -> None:
+def test_maintenance_declared_during_a_drain_keeps_all_that_holds_the_node_out(node: Node) -> None:
     node.run("drained", "upgrade", files=True)
     node.state_file.write_text("maintenance\n")
     assert not node.run("drained", "upgrade", files=True)["changed"]
-    node.run("in_service", "upgrade")
+    kept = node.run("in_service", "upgrade")
+    assert (kept["changed"], kept["in_service"], kept["drained_by"]) == (False, False, "upgrade")
     assert node.state == "maintenance"
+    # For a balancer of the site's own this file is the node's state.
+    assert node.nologin.exists()
+
+    node.state_file.write_text("production\n")
+    back = node.run("in_service", "upgrade")
+    assert (back["changed"], back["in_service"], back["drained_by"]) == (True, True, "")
     assert not node.nologin.exists()
+    assert not node.record_file.exists()
 
 
 def test_check_mode_changes_nothing(node: Node) -> None:

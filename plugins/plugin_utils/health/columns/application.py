@@ -30,6 +30,8 @@ def state(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> tuple[str, list
         back = f"ansible-playbook playbooks/undrain.yml -l {name}"
         if by not in ("", "drain"):
             back = f"repeat playbooks/{by}.yml, which brings it back; or {back} -e drained_by={by}"
+        if found == "maintenance":
+            back = f"when the work on it is done, on {name}: echo production > {questions.STATE_FILE}; then {back}"
         return found, [Fault("state", name, where, back)]
     if found != "production":
         what = f"is {'in ' if found == 'maintenance' else ''}{found}, set by hand"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.panda.provision.plugins.module_utils.node import RUNNING
 from ansible_collections.panda.provision.plugins.plugin_utils.health import questions
 from ansible_collections.panda.provision.plugins.plugin_utils.health.model import NOT_SEEN, Fault, Limits, site
 
@@ -14,7 +15,7 @@ FLAPPING_SECONDS = 600
 
 def active(seen: Mapping[str, Any], unit: str) -> bool:
     """Whether a unit runs."""
-    return bool(seen["units"].get(unit, {}).get("active") == "active")
+    return seen["units"].get(unit, {}).get("active") in RUNNING
 
 
 def units(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limits) -> tuple[str, list[Fault]]:
@@ -37,7 +38,7 @@ def units(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limits) ->
         else:
             # Children stop with their parent: it is the one to mend.
             follows = unit.startswith("panda_") and not parent
-            if is_like["active"] != "active" and not follows:
+            if is_like["active"] not in RUNNING and not follows:
                 faults.append(Fault("units", unit, inactive(is_like), f"on {name}: {start(unit)}", (unit,)))
             elif flaps(is_like, limits):
                 faults.append(
@@ -50,7 +51,7 @@ def units(wanted: Mapping[str, Any], seen: Mapping[str, Any], limits: Limits) ->
             if is_like["enabled"] != "enabled":
                 what = f"is {is_like['enabled'] or 'not enabled'}: it would not come back after a reboot"
                 faults.append(Fault("units", unit, what, f"on {name}: systemctl enable {unit}", (unit,)))
-        sound += len(faults) == before and is_like.get("active") == "active"
+        sound += len(faults) == before and is_like.get("active") in RUNNING
     return f"{sound}/{len(wanted['units'])}", faults
 
 
