@@ -131,9 +131,11 @@ def starting(module: AnsibleModule, units: list[str]) -> dict[str, str]:
         state, active = block.get("UnitFileState", ""), block.get("ActiveState", "")
         wanting = f"{block.get('WantedBy', '')} {block.get('RequiredBy', '')}".split()
         words = [active] if active in ("active", "activating", "reloading") else []
-        if state in ("enabled", "enabled-runtime"):
+        # Links to a unit that is masked or gone stay, and start nothing.
+        loaded = block["LoadState"] == "loaded"
+        if loaded and state in ("enabled", "enabled-runtime"):
             words.append(state)
-        elif wanting:
+        elif loaded and wanting:
             words.append(f"wanted by {', '.join(wanting)}")
         if words:
             found[block.get("Id", unit)] = " and ".join(words)

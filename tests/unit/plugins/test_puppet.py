@@ -38,7 +38,9 @@ MODULE: Any = Module()
         ({"UnitFileState": "static", "ActiveState": "inactive"}, ""),
         ({"UnitFileState": "generated", "ActiveState": "inactive"}, ""),
         ({"UnitFileState": "disabled", "ActiveState": "inactive"}, ""),
-        ({"UnitFileState": "masked", "ActiveState": "inactive"}, ""),
+        ({"LoadState": "masked", "UnitFileState": "masked", "WantedBy": "multi-user.target"}, ""),
+        ({"LoadState": "masked", "UnitFileState": "masked", "ActiveState": "active"}, "active"),
+        ({"LoadState": "not-found", "WantedBy": "multi-user.target"}, ""),
     ],
 )
 def test_a_unit_that_runs_or_will_be_started_is_told(systemd: Systemd, state: dict[str, str], said: str) -> None:
