@@ -301,6 +301,22 @@ def test_a_link_out_of_the_releases_is_not_replaced(node: dict[str, Any], target
     assert "playbooks/adopt.yml" in fault
 
 
+def test_a_taking_over_that_was_cut_off_is_completed_first(node: dict[str, Any]) -> None:
+    """Not recorded, it would be replaced on a node that was not drained."""
+    releases = "/opt/panda.releases"
+    node["texts"][f"{releases}/adopted-1.0.2/release.json"] = "{}"
+    (fault,) = faults(node)
+    assert fault.startswith(f"{releases}/adopted-1.0.2: its taking over was cut off")
+    node["paths"]["/opt/panda"], node["links"]["/opt/panda"] = "link", "panda.releases/adopted-1.0.2"
+    (fault,) = faults(node)
+    assert fault.startswith(f"{releases}/adopted-1.0.2: its taking over was cut off")
+    for known in ({"good": ["adopted-1.0.2"]}, {"good": [], "bad": {"adopted-1.0.2": "not alive"}}):
+        node["records"][f"{releases}/releases.json"] = known
+        assert faults(node) == []
+    node["links"]["/opt/panda"] = "panda.releases/1.0.4-x"
+    assert faults(node) == []
+
+
 def test_a_server_of_another_installation_may_not_come_back_at_the_next_boot(node: dict[str, Any]) -> None:
     assert "httpd-pandasrv.service" in panda_server.look(DEFAULTS)["starting"]
     node["starting"] = {"httpd-pandasrv.service": "wanted by multi-user.target"}
