@@ -16,6 +16,14 @@ CONNECT_SECONDS = 5.0
 LONGEST_TEXT = 1 << 18
 # What systemd says of a unit that runs: it serves while it reloads.
 RUNNING = ("active", "reloading")
+OLD_UNITS = ["httpd-pandasrv.service", "panda_server.service"]
+"""Of a PanDA server that was installed by other means, under names that the role does not use: both would run."""
+PUPPET = [
+    f"{name}.{kind}" for name in ("puppet", "puppet-agent", "pe-puppet", "puppet-run") for kind in ("service", "timer")
+]
+"""Units of the agent: of its own packages, of Puppet Enterprise, and of the module that sites run it by."""
+PUPPET_COMMAND = re.compile(r"(\S*ruby\S* |\S*sh )?(\S*/)?puppet (agent|apply)\b")
+NO_CRON_JOB = re.compile(r"\s*(#|$|\w+\s*=)")
 
 
 def read_text(path: str) -> str:
@@ -112,6 +120,61 @@ def unit_states(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, 
         unit: {"load": block["LoadState"], "enabled": block["UnitFileState"], "active": block["ActiveState"]}
         for unit, block in found.items()
     }
+
+
+def starting(module: AnsibleModule, units: list[str]) -> dict[str, str]:
+    """Those of the units that run, or that systemd starts at the next boot, with what is said of each.
+
+    A unit that is static, linked or made from a SysV script says nothing by its state; what wants it does.
+    """
+    found = {}
+    properties = ("Id", "LoadState", "UnitFileState", "ActiveState", "WantedBy", "RequiredBy")
+    for unit, block in unit_properties(module, units, properties).items():
+        state, active = block.get("UnitFileState", ""), block.get("ActiveState", "")
+        wanting = f"{block.get('WantedBy', '')} {block.get('RequiredBy', '')}".split()
+        words = [active] if active in ("active", "activating", "reloading") else []
+        # Links to a unit that is masked or gone stay, and start nothing.
+        loaded = block["LoadState"] == "loaded"
+        if loaded and state in ("enabled", "enabled-runtime"):
+            words.append(state)
+        elif loaded and wanting:
+            words.append(f"wanted by {', '.join(wanting)}")
+        if words:
+            found[block.get("Id", unit)] = " and ".join(words)
+    return found
+
+
+def puppet(module: AnsibleModule, root: str = "") -> list[str]:
+    """What runs a Puppet agent here, now or later, with the way to turn each off. `root` is for the tests."""
+    units = starting(module, PUPPET)
+    # disable leaves what a package wants; mask leaves a file in /etc/systemd/system, which disable takes.
+    found = [
+        f"{unit} is {said} (systemctl disable --now {unit}; where that leaves it, systemctl mask --now {unit})"
+        for unit, said in units.items()
+    ]
+    tables = [f"{root}/etc/crontab", f"{root}/var/spool/cron/root", f"{root}/var/spool/cron/crontabs/root"]
+    for path in [*tables, *sorted(glob.glob(f"{root}/etc/cron.*/*"))]:
+        try:
+            lines = read_text(path).splitlines()
+        except OSError:
+            continue
+        by_name = "puppet" in os.path.basename(path)
+        jobs = [
+            number
+            for number, line in enumerate(lines, 1)
+            if not NO_CRON_JOB.match(line) and (by_name or re.search(r"\bpuppet +(agent|apply)\b", line))
+        ]
+        if jobs:
+            found.append(f"{path}, line {jobs[0]}, runs it (take it out)")
+    for path in glob.glob(f"{root}/proc/[0-9]*/cmdline"):
+        try:
+            command = read_text(path).replace("\0", " ").strip()
+        except OSError:
+            continue
+        pid = path.split("/")[-2]
+        if PUPPET_COMMAND.match(command) and owner(pid).get("unit") not in units:
+            found.append(f"process {pid} is `{command}` (wait for its end, or kill {pid})")
+    return found
 
 
 def record(path: str) -> Any:

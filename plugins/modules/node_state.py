@@ -85,16 +85,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.files import replace
 
 STATES = ("production", "draining", "maintenance")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.chmod(0o644)
-    temporary.replace(path)
 
 
 class NodeState:
@@ -146,10 +139,10 @@ class NodeState:
         self.record = {"since": int(time.time()), "by": self.by[0], **self.record, "files": made}
         if not self.module.check_mode:
             # The record first: what it does not name is never undone.
-            write(self.record_file, json.dumps(self.record, indent=2, sort_keys=True) + "\n")
+            replace(self.record_file, json.dumps(self.record, indent=2, sort_keys=True) + "\n")
             for path in missing:
                 Path(path).touch(mode=0o644)
-            write(self.state_file, "draining\n")
+            replace(self.state_file, "draining\n")
         return True
 
     def bring_back(self) -> bool:
@@ -157,7 +150,7 @@ class NodeState:
         if not self.ours() or self.was == "maintenance":
             return False
         if not self.module.check_mode:
-            write(self.state_file, "production\n")
+            replace(self.state_file, "production\n")
             for path in self.record.get("files", []):
                 if os.path.lexists(path):
                     os.unlink(path)

@@ -32,6 +32,7 @@ options:
       connect: {description: "C(host:port) to open a TCP connection to.", type: list, elements: str, default: []}
       key_pairs: {description: Certificate and key that belong together., type: list, elements: list, default: []}
       units: {description: systemd units to ask the state of., type: list, elements: str, default: []}
+      starting: {description: Units to ask whether they run or start at boot., type: list, elements: str, default: []}
       accounts: {description: Accounts to describe., type: list, elements: str, default: []}
       packages: {description: Packages to ask for., type: list, elements: str, default: []}
       records: {description: JSON files to read., type: list, elements: path, default: []}
@@ -64,7 +65,8 @@ missing_packages:
 node:
   description: >-
     What was seen: os, machine, time, systemd, listeners, paths, links, globs, texts, connections, key_pairs,
-    units, records, accounts, owners, served certificates, and the packages that are installed.
+    units, what is starting, puppet, records, accounts, owners, served certificates, and the packages that are
+    installed.
   type: dict
   returned: success
 """
@@ -82,8 +84,10 @@ from ansible_collections.panda.provision.plugins.module_utils.node import (
     connect,
     key_pair,
     listeners,
+    puppet,
     read_text,
     record,
+    starting,
     unit_states,
 )
 from ansible_collections.panda.provision.plugins.module_utils.served import certificate_fault
@@ -180,6 +184,7 @@ def main() -> None:
                     "connect": lists,
                     "key_pairs": {"type": "list", "elements": "list", "default": []},
                     "units": lists,
+                    "starting": lists,
                     "accounts": lists,
                     "packages": lists,
                     "records": lists,
@@ -212,6 +217,8 @@ def main() -> None:
             "connections": {address: connect(address) for address in look.get("connect", [])},
             "key_pairs": {certificate: key_pair(certificate, key) for certificate, key in look.get("key_pairs", [])},
             "units": unit_states(module, look["units"]) if systemd and look.get("units") else {},
+            "starting": starting(module, look["starting"]) if systemd and look.get("starting") else {},
+            "puppet": puppet(module) if systemd else [],
             "accounts": {name: account(name) for name in look.get("accounts", [])},
             "packages": installed(module, look.get("packages", [])),
             "records": {path: record(path) for path in look.get("records", [])},

@@ -315,8 +315,13 @@ def to_sections(variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def differences(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What a node's parameters would change to, a line each; of a secret only that it changes."""
+def differences(
+    now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]], keep: str = "panda_server_config"
+) -> list[str]:
+    """What a node's parameters would change to, a line each; of a secret only that it changes.
+
+    `keep` is the variable that keeps what would be gone; empty where none does.
+    """
     found = []
     for section in sorted({*now, *then}):
         old, new = now.get(section, {}), then.get(section, {})
@@ -330,7 +335,9 @@ def differences(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping
                 before, after = (None if value is None else "(not shown)" for value in (before, after))
             place = f"[{section}] {name}"
             if after is None:
-                found.append(f"{place}: is {before}, and would be gone; to keep it, put it into panda_server_config")
+                found.append(
+                    f"{place}: is {before}, and would be gone{f'; to keep it, put it into {keep}' if keep else ''}"
+                )
             elif before is None:
                 found.append(f"{place}: is not set, and would be {after}")
             else:

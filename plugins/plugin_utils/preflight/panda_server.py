@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.panda.provision.plugins.module_utils.node import OLD_UNITS
 from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload, wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     certificates,
@@ -66,7 +68,8 @@ def look(variables: Mapping[str, Any]) -> dict[str, list[Any]]:
             f"{variables['panda_server_ca_certificates']}/*.0",
             f"{variables['panda_server_releases']}/*/configuration",
         ],
-        "units": [*UNITS, "firewalld.service", "puppet.service"],
+        "units": [*UNITS, "firewalld.service"],
+        "starting": OLD_UNITS,
         "records": [f"{variables['panda_server_releases']}/releases.json", DRAIN_RECORD],
         "served": [
             {
@@ -479,17 +482,50 @@ def place_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[
         for path in overriding(variables)
         if node["paths"].get(path)
     ]
-    prefix = variables["panda_server_prefix"]
-    if node["paths"].get(prefix) in ("directory", "file"):
+    found += link_faults(variables, node)
+    found += [
+        f"{unit}: is {said}: it has the node's ports, or takes them at the next boot: stop and disable it on the "
+        f"drained node (systemctl disable --now {unit})"
+        for unit, said in node["starting"].items()
+    ]
+    return [
+        *found,
+        *(
+            f"Puppet would undo what this role writes: {said}; take PanDA's files out of its catalogue too"
+            for said in node["puppet"]
+        ),
+    ]
+
+
+def link_faults(variables: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """Something else than a link to a release, which would be replaced on a node that serves by it."""
+    prefix, releases = variables["panda_server_prefix"], variables["panda_server_releases"]
+    kind, found = node["paths"].get(prefix), []
+    if kind in ("directory", "file"):
         found.append(
             f"{prefix} (panda_server_prefix): is there and is not a link to a release: it was installed by other "
             f"means; take it over (playbooks/adopt.yml), or move it away (mv {prefix} {prefix}.old)"
         )
-    if node["units"].get("puppet.service", {}).get("enabled") == "enabled":
-        found.append(
-            "puppet.service: is enabled and would undo what this role writes: disable it for these files first"
-        )
-    return found
+    known = node["records"].get(f"{releases}/releases.json") or {}
+    cut_off = []
+    if not kind:
+        cut_off = [posixpath.dirname(path) for path in node["texts"] if path.startswith(f"{releases}/adopted-")]
+    if kind == "link":
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(prefix), node["links"][prefix]))
+        name = posixpath.basename(target)
+        if posixpath.dirname(target) != releases:
+            found.append(
+                f"{prefix} (panda_server_prefix): is a link to {target}, which is no release in {releases} "
+                "(panda_server_releases): where it was installed by other means, take it over (playbooks/adopt.yml, "
+                f"which says how), or move the link away (mv {prefix} {prefix}.old)"
+            )
+        elif name.startswith("adopted-") and name not in [*known.get("good", []), *known.get("bad", {})]:
+            cut_off.append(target)
+    return found + [
+        f"{path}: its taking over was cut off, and another release would replace it: run playbooks/adopt.yml again, "
+        "which completes it"
+        for path in cut_off
+    ]
 
 
 def wheelhouse_faults(variables: Mapping[str, Any]) -> list[str]:

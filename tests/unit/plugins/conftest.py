@@ -79,6 +79,37 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+SYSTEMCTL = """#!{python}
+import sys
+STATES = {states!r}
+properties = sys.argv[2].partition("=")[2].split(",")
+for unit in sys.argv[3:]:
+    state = {{"Id": unit, "LoadState": "loaded" if unit in STATES else "not-found", **STATES.get(unit, {{}})}}
+    print(*(f"{{name}}={{state.get(name, '')}}" for name in properties), "", sep="\\n")
+"""
+
+
+class Systemd(Protocol):
+    """Has `systemctl show` tell these properties of units, and of all others that they are not there."""
+
+    def __call__(self, **states: dict[str, str]) -> None: ...
+
+
+@pytest.fixture
+def systemd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    """Return `systemd(**{unit: properties})`."""
+    folder = tmp_path_factory.mktemp("systemd")
+    program = folder / "systemctl"
+
+    def have(**states: dict[str, str]) -> None:
+        program.write_text(SYSTEMCTL.format(python=sys.executable, states=states))
+        program.chmod(0o755)
+
+    have()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return have
+
+
 @dataclass(frozen=True)
 class Pair:
     """A certificate and its key, in PEM form."""

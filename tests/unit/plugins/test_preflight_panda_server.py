@@ -62,6 +62,8 @@ def node(make_pair: MakePair) -> dict[str, Any]:
         "connections": {"db.cern.ch:5432": ""},
         "key_pairs": {CERTIFICATE: ""},
         "units": {"panda.service": {"load": "not-found", "enabled": "", "active": "inactive"}},
+        "starting": {},
+        "puppet": [],
         "records": {},
         "owners": {"/tmp/proxies": ""},
     }
@@ -81,7 +83,9 @@ def test_a_node_that_runs_the_role_already_has_no_fault(node: dict[str, Any]) ->
     ours = {"protocol": "tcp", "pid": 9, "process": "httpd", "unit": "panda_httpd.service"}
     node["listeners"] += [{**ours, "port": 25080}, {**ours, "port": 25443}]
     node["paths"]["/opt/panda"] = "link"
-    assert faults(node) == []
+    for target in ("panda.releases/1.0.0-x", "/opt/panda.releases/1.0.0-x"):
+        node["links"]["/opt/panda"] = target
+        assert faults(node) == []
 
 
 @pytest.mark.parametrize(
@@ -279,9 +283,49 @@ def test_a_folder_in_place_of_the_link_to_the_release_is_refused(node: dict[str,
 
 
 def test_puppet_is_refused_where_it_would_undo_our_work(node: dict[str, Any]) -> None:
-    node["units"]["puppet.service"] = {"load": "loaded", "enabled": "enabled", "active": "active"}
+    node["puppet"] = ["puppet.service is active (systemctl disable --now puppet.service)"]
     (fault,) = faults(node)
-    assert fault.startswith("puppet.service: is enabled")
+    assert fault.startswith("Puppet would undo what this role writes: puppet.service is active (systemctl disable")
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("data/panda-venv", "/opt/data/panda-venv"),
+        ("/data/panda-venv", "/data/panda-venv"),
+        ("panda.releases", "/opt/panda.releases"),
+        ("../opt/panda.releases/x/y", "/opt/panda.releases/x/y"),
+    ],
+)
+def test_a_link_out_of_the_releases_is_not_replaced(node: dict[str, Any], target: str, place: str) -> None:
+    node["paths"]["/opt/panda"], node["links"]["/opt/panda"] = "link", target
+    (fault,) = faults(node)
+    assert fault.startswith(f"/opt/panda (panda_server_prefix): is a link to {place}, which is no release in ")
+    assert "playbooks/adopt.yml" in fault
+
+
+def test_a_taking_over_that_was_cut_off_is_completed_first(node: dict[str, Any]) -> None:
+    """Not recorded, it would be replaced on a node that was not drained."""
+    releases = "/opt/panda.releases"
+    node["texts"][f"{releases}/adopted-1.0.2/release.json"] = "{}"
+    (fault,) = faults(node)
+    assert fault.startswith(f"{releases}/adopted-1.0.2: its taking over was cut off")
+    node["paths"]["/opt/panda"], node["links"]["/opt/panda"] = "link", "panda.releases/adopted-1.0.2"
+    (fault,) = faults(node)
+    assert fault.startswith(f"{releases}/adopted-1.0.2: its taking over was cut off")
+    for known in ({"good": ["adopted-1.0.2"]}, {"good": [], "bad": {"adopted-1.0.2": "not alive"}}):
+        node["records"][f"{releases}/releases.json"] = known
+        assert faults(node) == []
+    node["links"]["/opt/panda"] = "panda.releases/1.0.4-x"
+    assert faults(node) == []
+
+
+def test_a_server_of_another_installation_may_not_come_back_at_the_next_boot(node: dict[str, Any]) -> None:
+    assert "httpd-pandasrv.service" in panda_server.look(DEFAULTS)["starting"]
+    node["starting"] = {"httpd-pandasrv.service": "wanted by multi-user.target"}
+    (fault,) = faults(node)
+    assert fault.startswith("httpd-pandasrv.service: is wanted by multi-user.target: it has the node's ports, or takes")
+    assert "(systemctl disable --now httpd-pandasrv.service)" in fault
 
 
 @pytest.mark.parametrize(
