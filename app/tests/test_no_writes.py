@@ -67,6 +67,6 @@ def test_a_database_that_went_away_is_an_outage(postgres_api: Any, postgres: Any
     answer = acquire(postgres_api)
     assert (answer.status_code, answer.json["message"]) == (503, "database unreachable, try again later")
     assert postgres_api.client.simulate_get("/node/ready").status_code == 503
-    assert "does not exist; check dbuser, dbpasswd and dbname" in postgres_api.node.log("panda-DBProxyPool.log")
+    assert f'unreachable: FATAL: database "{name}" does not exist' in postgres_api.node.log("panda-DBProxyPool.log")
     execute(postgres, f"ALTER DATABASE {name}_away RENAME TO {name}")
     assert acquire(postgres_api).json["message"] == "No jobs in PanDA"

@@ -7,6 +7,7 @@ tests/fleet.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,9 @@ class Fleet:
             self.write(node, "production")
         for balancer in BALANCERS:
             self.dead(balancer)
-        modules = folder / "collections" / "ansible_collections" / "panda" / "provision" / "plugins" / "modules"
+        plugins = folder / "collections" / "ansible_collections" / "panda" / "provision" / "plugins"
+        modules = plugins / "modules"
+        shutil.copytree(ROOT / "plugins" / "module_utils", plugins / "module_utils")
         own = (ROOT / "plugins" / "modules" / "node_state.py").read_text()
         assert own.count('"default": "/etc/panda/') == 2
         own = own.replace('"default": "/etc/panda/', '"default": os.environ["FOLDER"] + "/')
