@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
-from .conftest import surroundings
+from .conftest import enter_role
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = """
-- name: Look
-  hosts: n1
-  gather_facts: false
-  tasks:
-    - name: Look
-      ansible.builtin.import_role: {name: panda_server, tasks_from: adopt.yml}
-"""
 
 
 def test_the_report_names_what_would_change_and_shows_no_secret(tmp_path: Path) -> None:
@@ -31,7 +20,6 @@ def test_the_report_names_what_would_change_and_shows_no_secret(tmp_path: Path) 
     # Up to the report: what comes after it needs what the wheelhouse is made of.
     report = [task["name"] for task in tasks].index("Say what provisioning would change in it")
     (role / "tasks" / "adopt.yml").write_text(yaml.safe_dump(tasks[: report + 1]))
-    (tmp_path / "play.yml").write_text(PLAYBOOK)
     home = tmp_path / "home"
     (home / "etc" / "panda").mkdir(parents=True)
     (home / "etc" / "config_json").mkdir()
@@ -40,8 +28,6 @@ def test_the_report_names_what_would_change_and_shows_no_secret(tmp_path: Path) 
     (home / "etc/config_json/panda_server_config.json").write_text('{"server": {"dbname": "of the overlay"}}')
     (home / "etc/panda/panda_jedi.cfg").write_text("[jobgen]\nnWorkers = 77\n")
     given = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
         "panda_server_home": str(home),
         "panda_server_payload": "panda-server",
         "panda_server_backend": "postgres",
@@ -49,11 +35,7 @@ def test_the_report_names_what_would_change_and_shows_no_secret(tmp_path: Path) 
         "panda_server_dbpasswd": "s3cret-new",
         "panda_server_jedi_enabled": True,
     }
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "--check", "--inventory", "n1,",
-         "--extra-vars", json.dumps(given), "play.yml"],
-        env=surroundings(tmp_path, ROOT / "collections"), cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = enter_role("adopt.yml", tmp_path, given, "--check", roles=tmp_path / "roles")
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (
         "panda_common.cfg [logger] logdir: is /data/log, and would be /var/log/panda",
