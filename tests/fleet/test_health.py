@@ -105,7 +105,8 @@ def other_certificate(fleet: Fleet, name: str, days: int, *, reload: bool) -> It
         f"chmod u+w {CERTIFICATE} {KEY}; cat >{CERTIFICATE} <<'E'\n{made.certificate}\nE\n"
         f"cat >{KEY} <<'E'\n{made.key}\nE\nchmod 0444 {CERTIFICATE}; chmod 0400 {KEY}{reloading}"
     )
-    mend = f"mv {CERTIFICATE}.kept {CERTIFICATE}; mv {KEY}.kept {KEY}{reloading}"
+    # In any case with a reload: a file that was changed after httpd has read it is one that site.yml has it read again.
+    mend = f"mv {CERTIFICATE}.kept {CERTIFICATE}; mv {KEY}.kept {KEY}; systemctl reload panda_httpd"
     with commands(fleet, name, plant, mend):
         # A reload takes effect a moment after it was asked for.
         look_until(served, made.certificate.strip() if reload else own, within=SERVED_SECONDS)
