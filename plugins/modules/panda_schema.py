@@ -73,6 +73,7 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.patches import apart, losses
 
 DATABASE = "panda_db"  # statements are made of it and of numbers only, hence their noqa
 RUNBOOK = "docs/runbooks/database.md"
@@ -82,37 +83,6 @@ SCHEDULER_JOBS = "pg_PANDA_SCHEDULER_JOBS.sql"
 RANGE = re.compile(r"(p_type\s*=>\s*)'range'")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PATCH = re.compile(rf"({VERSION.pattern})\.patch\.sql")
-# What is not run with a patch: comments, strings, and bodies of routines, but not those of DO. A line of psql's own
-# is none of these; it is named because its quotes need not be pairs.
-ASIDE = re.compile(
-    r"""--[^\n]* | /\*.*?\*/ | ^[ \t]*\\[^\n]* | \bE'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*'
-    | (?P<do>\bDO\s+(?:LANGUAGE\s+\w+\s+)?)?(?P<mark>\$\w*\$)(?P<body>.*?)(?P=mark)""",
-    re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
-)
-STATEMENT = re.compile(r"[^;]+")
-# What a patch says that cannot be run in a transaction around all of it.
-APART = re.compile(
-    r"^\s*\\c|\b(BEGIN\s*(;|WORK|TRANSACTION)|START\s+TRANSACTION|COMMIT|ROLLBACK|CALL|CONCURRENTLY|VACUUM"
-    r"|ALTER\s+SYSTEM|(CREATE|DROP)\s+DATABASE)",
-    re.MULTILINE | re.IGNORECASE,
-)
-# Statements that take rows from the tables that they name first, or from tables that they do not name. A view, index,
-# constraint, trigger or routine has no rows.
-LOSSES = [
-    re.compile(pattern, re.DOTALL | re.IGNORECASE)
-    for pattern in (
-        r"\bDROP\s+(?:FOREIGN\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?P<tables>.+)",
-        r"\bTRUNCATE\s+(?:TABLE\s+)?(?!\s*(?:ON|OR)\b)(?P<tables>.+)",
-        r"\bDELETE\s+FROM\s+(?:ONLY\s+)?(?P<tables>\S+)",
-        r"\bALTER\s+(?:FOREIGN\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<tables>\S+)\s"
-        r".*?\bDROP\s+(?!\s*(?:CONSTRAINT|NOT|DEFAULT|EXPRESSION|IDENTITY)\b)",
-        r"\bDROP\s+(?:SCHEMA|DATABASE|OWNED)\b(?P<tables>)",
-        r"\bDROP\s+(?:TYPE|DOMAIN|EXTENSION)\b.*\bCASCADE\b(?P<tables>)",
-    )
-]
-RENAME = re.compile(
-    r"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(\S+)\s+RENAME\s+TO\s+(\S+)", re.DOTALL | re.IGNORECASE
-)
 WORKER_NODE_QUEUE = """
 CREATE TABLE IF NOT EXISTS doma_panda.worker_node_queue (
     site varchar(128) NOT NULL,
@@ -131,9 +101,10 @@ TABLES = (
 PARTMAN = "SELECT extversion FROM pg_extension WHERE extname = 'pg_partman'"
 # The first rule that fits counts. The jobs log in over the local socket, by the files as the role panda.
 RULE = (
-    "SELECT auth_method FROM pg_hba_file_rules WHERE type = 'local' "  # noqa: S608
+    "SELECT auth_method FROM pg_hba_file_rules WHERE type = 'local' "  # noqa: S608  DATABASE is a constant
     f"AND database && ARRAY['all', '{DATABASE}'] AND user_name && ARRAY['all', 'panda'] ORDER BY line_number LIMIT 1"
 )
+CRON_DATABASE = "SELECT datname FROM pg_database WHERE datname = current_setting('cron.database_name', true)"
 LOCKED_OUT = (
     "cron.use_background_workers is off, and pg_hba.conf does not trust the role panda on the local socket, so that "
     "pg_cron's jobs would fail one and all: set it on, and restart the server"
@@ -147,42 +118,6 @@ INSTALLED = (
 def number(version: str) -> tuple[int, ...]:
     """A version that can be compared."""
     return tuple(int(part) for part in version.split("."))
-
-
-def code(text: str) -> str:
-    """The text with blanks, in the same places, for what is not run with it."""
-
-    def blank(found: re.Match[str]) -> str:
-        if found[0].lstrip().startswith("\\"):
-            return found[0]
-        if found["do"]:
-            mark = " " * len(found["mark"])
-            return found["do"] + mark + code(found["body"]) + mark
-        return re.sub(r"[^\n]", " ", found[0])
-
-    return ASIDE.sub(blank, text)
-
-
-def bare(name: str) -> str:
-    """A table's name as it is compared: without schema, quotes, and what stands around it in a list of names."""
-    words = [word for word in name.split() if word.upper() != "ONLY"]
-    return words[0].strip("*").replace('"', "").rpartition(".")[2].lower() if words else ""
-
-
-def losses(text: str, tables: set[str]) -> list[str]:
-    """Each statement, with its line, that takes rows from one of the tables; what it renames becomes one of them."""
-    found = []
-    for statement in STATEMENT.finditer(code(text)):
-        renamed = RENAME.search(statement[0])
-        if renamed and bare(renamed[1]) in tables:
-            tables.add(bare(renamed[2]))
-        for pattern in LOSSES:
-            loss = pattern.search(statement[0])
-            if loss and (not loss["tables"] or tables.intersection(map(bare, loss["tables"].split(",")))):
-                begin = statement.start() + loss.start()
-                said = " ".join(text[begin : statement.end()].split())
-                found.append(f"line {text.count(chr(10), 0, begin) + 1}: {said[:100]}")
-    return found
 
 
 class Schema:
@@ -301,7 +236,9 @@ class Schema:
             )
         if crons:
             place = self.cron_database()
-            exists = place and self.ask("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{place}'")  # noqa: S608
+            exists = self.ask(
+                "postgres", "SELECT 1 FROM pg_database WHERE datname = current_setting('cron.database_name', true)"
+            )
             if not place:
                 faults.append(f"shared_preload_libraries lacks pg_cron, which {', '.join(crons)} needs")
             elif not exists or not self.ask(place, "SELECT 1 FROM pg_extension WHERE extname = 'pg_cron'"):
@@ -381,7 +318,7 @@ class Schema:
             self.applied += [name, cron] if (self.folder / cron).is_file() else [name]
             return
         text = self.read_file(name)
-        whole = not APART.search(code(text))
+        whole = not apart(text)
         left = f"Nothing of {name} is left: mend what it says, and repeat."
         if not whole:
             left = f"{name} cannot be one transaction, and what stands before the error is done: see {RUNBOOK}."

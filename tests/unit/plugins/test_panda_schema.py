@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.panda.provision.plugins.modules.panda_schema import losses
+from ansible_collections.panda.provision.plugins.module_utils.patches import losses
 
 from .conftest import RunModule
 
