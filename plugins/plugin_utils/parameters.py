@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from configparser import ConfigParser, InterpolationError, ParsingError
 from typing import Any
 
-from ansible_collections.panda.provision.plugins.module_utils.secrets import SECRET
+from ansible_collections.panda.provision.plugins.module_utils.secrets import NOT_SHOWN, REFERENCE, SECRET, in_clear
 
 TEXTS = {
     "backend": "panda_server_backend",
@@ -59,23 +59,11 @@ DAEMON = {
 PASSWORD = "PANDA_DB_PASSWORD"  # noqa: S105  the name of a variable
 """Under which the role gives the services panda_server_dbpasswd."""
 NO_TOKENS = "x509"
-REFERENCE = re.compile(r"\$\{*(\w+)\}*")
-"""A value that is taken from the environment: $NAME, ${NAME} or ${{NAME}}."""
 BOOLEANS = {"True": True, "False": False}
 
 
 class ParametersError(Exception):
     """A file that cannot be read; the text says where and why."""
-
-
-def in_clear(name: str, value: Any) -> bool:
-    """Whether a parameter is a secret that stands there itself, and not a switch or the path of a file.
-
-    `none` is what the package writes for no password.
-    """
-    text = str(value)
-    harmless = text.lower() in ("", "none", "true", "false") or text.startswith("/")
-    return bool(SECRET.search(name)) and not harmless and not REFERENCE.fullmatch(text)
 
 
 def reference(value: Any) -> str:
@@ -331,8 +319,8 @@ def differences(
             )
             if before == after:
                 continue
-            if re.search("pass|secret|token$", name, re.IGNORECASE):
-                before, after = (None if value is None else "(not shown)" for value in (before, after))
+            if SECRET.search(name):
+                before, after = (None if value is None else NOT_SHOWN for value in (before, after))
             place = f"[{section}] {name}"
             if after is None:
                 found.append(

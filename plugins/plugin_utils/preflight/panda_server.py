@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.panda.provision.plugins.module_utils.node import OLD_UNITS
+from ansible_collections.panda.provision.plugins.module_utils.secrets import in_clear
 from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload, wheelhouse
 from ansible_collections.panda.provision.plugins.plugin_utils.preflight import (
     certificates,
@@ -283,14 +284,14 @@ def line_faults(variables: Mapping[str, Any]) -> list[str]:
 def secret_faults(variables: Mapping[str, Any]) -> list[str]:
     """Secrets that would stand in a file that everybody on the node can read, and in what --diff shows."""
     secrets, environment = variables["panda_server_secrets"], variables["panda_server_environment"]
-    known = {*secrets, *environment, *(["PANDA_DB_PASSWORD"] if variables["panda_server_dbpasswd"] else [])}
+    known = {*secrets, *environment, *([parameters.PASSWORD] if variables["panda_server_dbpasswd"] else [])}
     found = []
-    if "PANDA_DB_PASSWORD" in secrets:
-        found.append("panda_server_secrets: PANDA_DB_PASSWORD is panda_server_dbpasswd: set that instead")
+    if parameters.PASSWORD in secrets:
+        found.append(f"panda_server_secrets: {parameters.PASSWORD} is panda_server_dbpasswd: set that instead")
     found += [
         f"panda_server_environment: {name}: is a secret, and the file is readable: move it to panda_server_secrets"
         for name, value in environment.items()
-        if parameters.in_clear(str(name), value)
+        if in_clear(str(name), value)
     ]
     sections = {"panda_server_config": variables["panda_server_config"]} | {
         f"{variable}: {section}": content
@@ -300,7 +301,7 @@ def secret_faults(variables: Mapping[str, Any]) -> list[str]:
     }
     for place, content in sections.items():
         for name, value in content.items():
-            if parameters.in_clear(str(name), value):
+            if in_clear(str(name), value):
                 found.append(
                     f"{place}: {name}: is a secret, and the file is readable: put the value into panda_server_secrets, "
                     "as {NAME: value}, and write $NAME here"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.panda.provision.plugins.module_utils.secrets import REFERENCE
 from ansible_collections.panda.provision.plugins.plugin_utils import parameters, payload
 
 REPLACED = {
@@ -131,7 +132,7 @@ def client_faults(variables: Mapping[str, Any], name: str, client: Any) -> list[
         found.append(f"{place}: use_token_key: has to be true or false; anything else gives the token without a key")
     if not str(client.get("endpoint") or "https://").startswith("https://"):
         found.append(f"{place}: endpoint does not begin with https://, so anybody on the way could read the secret")
-    if parameters.REFERENCE.fullmatch(str(client.get("secret"))):
+    if REFERENCE.fullmatch(str(client.get("secret"))):
         found.append(f"{place}: secret: the package takes it from no variable here: put the value itself, from a vault")
     path = client.get("token_file_path") or ""
     served = [*SERVED, variables["panda_server_auth_config"], f"{variables['panda_server_logdir']}/pandacache"]
