@@ -54,7 +54,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.panda.provision.plugins.module_utils.files import replace
+from ansible_collections.panda.provision.plugins.module_utils.files import naming, replace
 from ansible_collections.panda.provision.plugins.module_utils.node import (
     OLD_UNITS,
     puppet,
@@ -175,7 +175,9 @@ class Adoption:
                 for member in tar:
                     source = tar.extractfile(member)
                     assert source is not None
-                    (Path(folder) / os.path.basename(member.name)).write_bytes(source.read())
+                    path = Path(folder) / os.path.basename(member.name)
+                    with naming(path):
+                        path.write_bytes(source.read())
             self.run(
                 str(self.link / "bin" / "python"), "-m", "pip", "install", "--no-index", "--find-links", folder,
                 "--require-hashes", "--no-deps", "--quiet", "--disable-pip-version-check", "--no-cache-dir",
@@ -184,12 +186,12 @@ class Adoption:
             )  # fmt: skip
         (site,) = self.link.glob("lib/python3.*/site-packages")
         # Relative, so that it holds wherever the folder is; the environment's own packages come first.
-        (site / f"{BESIDE}.pth").write_text(os.path.relpath(beside, site) + "\n")
+        replace(site / f"{BESIDE}.pth", os.path.relpath(beside, site) + "\n")
         for program in PROGRAMS:
             lines = (beside / "bin" / program).read_text().splitlines()
             script = self.link / "bin" / program
             # By its place among the releases: the link may lead to another one when it is tried.
-            script.write_text("\n".join([f"#!{self.root / name}/bin/python", *lines[1:]]) + "\n")
+            replace(script, "\n".join([f"#!{self.root / name}/bin/python", *lines[1:]]) + "\n")
             script.chmod(0o755)
 
     def known(self) -> dict[str, Any]:
@@ -229,7 +231,7 @@ class Adoption:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
             self.put_beside(name)
             manifest = {"name": name, "version": version, "payload": "panda-server", "adopted": True}
-            (self.link / "release.json").write_text(json.dumps(manifest) + "\n")
+            replace(self.link / "release.json", json.dumps(manifest) + "\n")
             self.link.rename(self.root / name)
             self.point_to(name)
             self.record(name)

@@ -93,6 +93,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.panda.provision.plugins.module_utils.files import naming
 from ansible_collections.panda.provision.plugins.module_utils.secrets import without_secrets
 
 OWNERSHIP = {
@@ -213,7 +214,7 @@ class FileSet:
             self.module.fail_json(msg=f"{path}: its folder does not exist: name it among the directories")
         handle, temporary = tempfile.mkstemp(prefix=".file_set-", dir=os.path.dirname(path))
         try:
-            with os.fdopen(handle, "wb") as file:
+            with naming(path), os.fdopen(handle, "wb") as file:
                 file.write(item["content"].encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -222,10 +223,6 @@ class FileSet:
                 self.module.load_file_common_arguments(wanted, path=temporary), False
             )
             os.replace(temporary, path)
-        except OSError as error:
-            os.unlink(temporary)
-            # Writing to an open file names none.
-            raise OSError(error.errno, error.strerror, path) from error
         except BaseException:
             os.unlink(temporary)
             raise
@@ -246,11 +243,8 @@ class FileSet:
             current = read(item["path"])
             keep = item["create_only"] and current is not None
             content = current if keep and current is not None else item["content"].encode()
-            try:
-                with open(path, "wb") as file:
-                    file.write(content)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
+            with naming(path), open(path, "wb") as file:
+                file.write(content)
             os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
 
     def validate(self, commands: list[str], root: str) -> None:

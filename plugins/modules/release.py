@@ -111,7 +111,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.panda.provision.plugins.module_utils.files import replace
+from ansible_collections.panda.provision.plugins.module_utils.files import naming, replace
 
 MARKER = "release.json"
 RECORD = "releases.json"
@@ -135,7 +135,7 @@ def write_json(path: Path, value: Any) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a file; its text is never readable with a wider mode than it ends with."""
     mode = source.stat().st_mode & 0o777
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with naming(target), os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(source.read_bytes())
         os.fchmod(file.fileno(), mode)
 
@@ -165,11 +165,9 @@ def unpack(archive: Path, folder: Path) -> None:
                 raise ValueError(f"{archive}: {member.name} has no place in a wheelhouse archive")
             source = tar.extractfile(member)
             assert source is not None
-            try:
-                with source, (folder / member.name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(folder / member.name)) from error
+            path = folder / member.name
+            with naming(path), source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
 
 
 class Release:
