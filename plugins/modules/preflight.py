@@ -119,7 +119,7 @@ def kind(path: str) -> str:
     return "file" if os.path.exists(path) else ""
 
 
-def owner(path: str) -> str:
+def ownership(path: str) -> str:
     """Owner, group and mode of a path itself, as C(atlpan:zp 0700); an empty string where nothing is."""
     try:
         status = os.lstat(path)
@@ -173,7 +173,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "roles": {"type": "list", "elements": "str", "required": True},
-            "only": {"type": "str", "choices": ["certificates"]},
             "look": {
                 "type": "dict",
                 "default": {},
@@ -223,7 +222,7 @@ def main() -> None:
             "packages": installed(module, look.get("packages", [])),
             "records": {path: record(path) for path in look.get("records", [])},
             "served": {wanted["path"]: served(module, wanted, listening) for wanted in look.get("served", [])},
-            "owners": {path: owner(path) for path in look.get("owners", [])},
+            "owners": {path: ownership(path) for path in look.get("owners", [])},
         },
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -108,6 +109,26 @@ def systemd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     have()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return have
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """Return a port that this process listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def own_name() -> str:
+    """The name of this process, as the kernel knows it."""
+    return Path("/proc/self/comm").read_text().strip()
 
 
 @dataclass(frozen=True)
