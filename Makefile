@@ -31,7 +31,7 @@ demo-clean: venv ## Remove all that `make demo` made
 test: venv-for-tests ## Run every check: lint, unit, and the molecule scenarios
 	@python tools/run_stages.py lint unit $(SCENARIOS:%=molecule-%)
 
-test-fleet: venv-for-tests ## Run what a fleet is tried with: six hosts under load, and what goes wrong (25 minutes)
+test-fleet: venv-for-tests ## Run what a fleet is tried with: six hosts under load, and what goes wrong (25 to 40 minutes)
 	@python tools/run_stages.py molecule-fleet
 
 lint: venv ## Run ansible-lint, yamllint, ruff, mypy, shellcheck and our own checks

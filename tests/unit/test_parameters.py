@@ -87,7 +87,7 @@ CLEAR = {"server": {"dbpasswd": "50%-'s\"", "emailPass": "x"}, "mcp": {"transpor
 
 
 @pytest.mark.parametrize(
-    "sections", [HELM, CLEAR, {"server": {"dbuser": "FIXME", "dbport": "?"}}, {"daemon": {"enable": "$RUNS"}}, {}]
+    "sections", [HELM, CLEAR, {"server": {"dbuser": "?", "dbport": "?"}}, {"daemon": {"enable": "$RUNS"}}, {}]
 )
 def test_a_charts_configuration_comes_back_as_it_was(sections: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     given, variables = tmp_path / "panda_server_config.json", tmp_path / "variables.yml"
